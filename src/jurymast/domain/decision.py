@@ -1,0 +1,152 @@
+"""Beliefs, decisions and abstentions.
+
+A model gives a :class:`Forecast`: beliefs, no orders. Code turns it into a :class:`Decision`, which
+carries where it came from and what it cost, or into an :class:`Abstain` with a reason. Nothing else
+comes out of the AI layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from jurymast.domain.money import Micros
+from jurymast.domain.provider import FailureKind, ProviderName, Route, Tier
+from jurymast.domain.status import EmergencyMode
+
+
+class EvidenceQuality(StrEnum):
+    """The model's own grade of the evidence it was given."""
+
+    NONE = "none"
+    WEAK = "weak"
+    MIXED = "mixed"
+    STRONG = "strong"
+
+
+class ResolutionRisk(StrEnum):
+    """How likely the rules surprise a reasonable reader."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, slots=True)
+class CitedFact:
+    """A fact the model relies on, with the evidence item it came from."""
+
+    fact: str
+    date: str
+    source_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Validated beliefs of one model: integer percents with 1 <= low <= probability <= high <= 99."""
+
+    probability_pct: int
+    low_pct: int
+    high_pct: int
+    base_rate_pct: int
+    evidence_quality: EvidenceQuality
+    resolution_risk: ResolutionRisk
+    key_evidence: tuple[CitedFact, ...]
+    would_change_mind: str
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.low_pct <= self.probability_pct <= self.high_pct <= 99:
+            raise ValueError(
+                "forecast out of order: "
+                f"1 <= {self.low_pct} <= {self.probability_pct} <= {self.high_pct} <= 99"
+            )
+
+    @property
+    def probability(self) -> float:
+        return self.probability_pct / 100
+
+
+class Rung(StrEnum):
+    """How far down the ladder of judgement a decision came from."""
+
+    PRIMARY = "primary"
+    FAILOVER = "failover"
+    LOCAL = "local"
+    EMERGENCY = "emergency"
+
+
+class AbstainReason(StrEnum):
+    """Why there is no decision. Closed list."""
+
+    MODEL_ABSTAINED = "model_abstained"
+    ALL_PROVIDERS_FAILED = "all_providers_failed"
+    EMERGENCY_MODE = "emergency_mode"
+    NO_ROUTE = "no_route"
+    AI_BUDGET_SPENT = "ai_budget_spent"
+    CONTENT_FILTER = "content_filter"
+    INTERNAL_ERROR = "internal_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One send to one route, or one route skipped with its reason."""
+
+    route: Route
+    outcome: str
+    detail: str = ""
+    secs: float = 0.0
+    cost: Micros = 0
+    failure: FailureKind | None = None
+    sent: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A usable forecast, who gave it and what it is worth."""
+
+    decision_id: str
+    ticker: str
+    forecast: Forecast
+    rung: Rung
+    route: Route
+    tier: Tier
+    served_model: str
+    mode: EmergencyMode
+    cost: Micros
+    secs: float
+    market_price: Micros
+    as_of: datetime
+    decided_at: datetime
+    reason: str
+    attempts: tuple[Attempt, ...] = ()
+    simulated: bool = False
+
+    @property
+    def provider(self) -> ProviderName:
+        return self.route.provider
+
+    def age_secs(self, now: datetime) -> float:
+        """Seconds since it was decided, by the bot's own clock."""
+        return (now - self.decided_at).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class Abstain:
+    """The explicit answer "no decision", with its reason and what it cost to find out."""
+
+    decision_id: str
+    ticker: str
+    reason: AbstainReason
+    detail: str
+    mode: EmergencyMode
+    cost: Micros
+    secs: float
+    market_price: Micros
+    as_of: datetime
+    decided_at: datetime
+    attempts: tuple[Attempt, ...] = ()
+    rung: Rung = Rung.EMERGENCY
+    route: Route | None = None
+    served_model: str = ""
+    simulated: bool = False

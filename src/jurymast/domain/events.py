@@ -1,0 +1,223 @@
+"""What happened, as facts. The journal holds these and nothing else; all state can be folded from them.
+
+Every event has ``at`` (UTC). ``decision_id`` threads the rows of one decision from the question to the
+fill, ``ticker`` those of one market. Adding an optional field is safe; any other change needs a new
+schema version of the journal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from jurymast.domain.decision import Abstain, Decision
+from jurymast.domain.money import Centi, Micros
+from jurymast.domain.order import Fill, Order, OrderIntent, Settlement
+from jurymast.domain.provider import ProviderName, Route
+from jurymast.domain.status import EmergencyMode, ProviderStatus, RouteState, TradingState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Base of all facts."""
+
+    at: datetime
+    decision_id: str | None = None
+    ticker: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    """A bot started on this journal. ``simulated`` names the parts that are not real."""
+
+    version: str
+    pid: int
+    seed: int
+    exchange: str
+    simulated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStopped(Event):
+    """A bot stopped in order. A run without this row ended by a crash or a kill."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciled(Event):
+    """Our books were compared with the exchange's, which won. ``differences`` lists what was corrected."""
+
+    orders: int
+    positions: int
+    cash: Micros
+    differences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketScreened(Event):
+    """A cheap filter dropped a market before any AI money was spent. Written when the reason changes."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionMade(Event):
+    """The AI layer gave a usable forecast."""
+
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionAbstained(Event):
+    """The AI layer gave an explicit non-decision."""
+
+    abstain: Abstain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeDeclined(Event):
+    """A forecast did not become an order: which gate said no, and the numbers it looked at."""
+
+    gate: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderIntended(Event):
+    """Durable before the order leaves: after a crash this row says what may be on the exchange."""
+
+    intent: OrderIntent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderChanged(Event):
+    """The exchange reported an order: acknowledged, filled further, cancelled."""
+
+    order: Order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRefused(Event):
+    """The exchange rejected an intent, or it was found never to have arrived."""
+
+    client_order_id: str
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderUnresolved(Event):
+    """The outcome of a send is unknown; nothing more is sent for this market until it is known."""
+
+    client_order_id: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderFilled(Event):
+    """One execution, keyed by the exchange's fill id."""
+
+    fill: Fill
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionSettled(Event):
+    """A market resolved and paid. ``pnl`` is revenue less what the position had cost."""
+
+    settlement: Settlement
+    pnl: Micros
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModeChanged(Event):
+    """Judgement got better or worse."""
+
+    old: EmergencyMode
+    new: EmergencyMode
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChanged(Event):
+    """What orders may do has changed."""
+
+    old: TradingState
+    new: TradingState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteChanged(Event):
+    """Health of a route changed."""
+
+    route: Route
+    old: RouteState
+    new: RouteState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderChanged(Event):
+    """Health of a provider, as people see it, changed."""
+
+    provider: ProviderName
+    old: ProviderStatus
+    new: ProviderStatus
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedOver(Event):
+    """Another route answers first now. None at the ends of a total outage."""
+
+    from_route: Route | None
+    to_route: Route | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultInjected(Event):
+    """The lab was told to break something (SIMULATED outage), or to mend it."""
+
+    provider: str
+    model: str | None
+    fault: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSent(Event):
+    """A synthetic request asked a sick route whether it is well again."""
+
+    route: Route
+    healthy: bool
+    detail: str
+    cost: Micros
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CycleFinished(Event):
+    """Totals of one trading cycle, with the portfolio after it. Money in micro-dollars."""
+
+    cycle: int
+    exchange_time: datetime
+    secs: float
+    scanned: int
+    screened: int
+    decided: int
+    abstained: int
+    orders: int
+    fills: int
+    mode: EmergencyMode
+    state: TradingState
+    cash: Micros
+    equity: Micros
+    realized_pnl: Micros
+    open_positions: int
+    resting_orders: int
+    ai_cost: Micros
+    contracts_held: Centi = 0
+    providers: dict[str, str] | None = None
+    active_route: str = ""

@@ -1,0 +1,194 @@
+"""Providers, routes, requests, answers and failures, as nouns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from jurymast.domain.money import Micros
+
+
+class ProviderName(StrEnum):
+    """The four providers, in order of default priority."""
+
+    XAI = "xai"
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+    LOCAL = "local"
+
+
+class Tier(StrEnum):
+    """How much a model's opinion is worth before it has a record of its own."""
+
+    STRONG = "strong"
+    MID = "mid"
+    SMALL = "small"
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A credential that does not show itself in logs, tracebacks or ``repr``."""
+
+    value: str = field(repr=False, default="")
+
+    def __str__(self) -> str:
+        return "********" if self.value else "(none)"
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderConfig:
+    """How to reach one provider.
+
+    ``base_url`` ends before ``/chat/completions`` or ``/messages`` (``https://api.x.ai/v1``). ``models``
+    is ordered by preference. Smaller ``priority`` is asked first.
+    """
+
+    name: ProviderName
+    base_url: str
+    models: tuple[str, ...]
+    priority: int
+    api_key: Secret = Secret()
+    max_concurrent: int = 8
+    stream: bool = True
+    simulated: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise ValueError(f"provider {self.name}: the list of models is empty")
+        if self.max_concurrent < 1:
+            raise ValueError(f"provider {self.name}: max_concurrent must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Route:
+    """One way to an answer: a provider and one of its models. The key of all health."""
+
+    provider: ProviderName
+    model: str
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as billed. ``output`` includes reasoning whatever the vendor's own counting."""
+
+    input: int = 0
+    output: int = 0
+    cached_input: int = 0
+    reasoning: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn; ``role`` is ``system``, ``user`` or ``assistant``."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class AIRequest:
+    """What is asked, whoever answers.
+
+    ``schema`` is a JSON schema in the subset all vendors accept: every property required,
+    ``additionalProperties: false``, no numeric or length bounds.
+    """
+
+    messages: tuple[Message, ...]
+    schema: Mapping[str, Any] | None = None
+    schema_name: str = "answer"
+    max_output_tokens: int = 2_000
+
+    def __post_init__(self) -> None:
+        if not self.messages:
+            raise ValueError("a request needs at least one message")
+        if self.max_output_tokens < 1:
+            raise ValueError("max_output_tokens must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class AIResponse:
+    """A complete answer: terminal event seen, good finish reason, text present. Not yet validated."""
+
+    content: str
+    provider: ProviderName
+    requested_model: str
+    served_model: str
+    usage: Usage
+    cost: Micros
+    latency_secs: float
+    first_token_secs: float | None = None
+    finish_reason: str = "stop"
+    simulated: bool = False
+
+    @property
+    def swapped(self) -> bool:
+        """Whether another model answered than was asked; a dated id of the same model is none."""
+        asked, served = self.requested_model, self.served_model
+        return bool(served) and not (served.startswith(asked) or asked.startswith(served))
+
+
+class FailureKind(StrEnum):
+    """Every way in which asking can fail to give an answer. Closed list."""
+
+    CONNECT = "connect"
+    RESET = "reset"
+    FIRST_TOKEN_TIMEOUT = "first_token_timeout"  # noqa: S105 (a kind of failure, not a password)
+    TIMEOUT = "timeout"
+    STALLED = "stalled"
+    CUT = "cut"
+    RATE_LIMITED = "rate_limited"
+    OVERLOADED = "overloaded"
+    QUOTA = "quota"
+    AUTH = "auth"
+    MODEL_GONE = "model_gone"
+    BAD_REQUEST = "bad_request"
+    CONTEXT_LENGTH = "context_length"
+    CONTENT_FILTER = "content_filter"
+    TRUNCATED = "truncated"
+    SERVER_ERROR = "server_error"
+    EDGE_ERROR = "edge_error"
+    MALFORMED = "malformed"
+    EMPTY = "empty"
+    INVALID_ANSWER = "invalid_answer"
+
+
+class Billing(StrEnum):
+    """What a failed attempt may have cost."""
+
+    NOT_SENT = "not_sent"
+    NOT_BILLED = "not_billed"
+    UNKNOWN = "unknown"
+    BILLED = "billed"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong with one attempt. ``retry_after_secs`` is what the provider asked for, unclamped."""
+
+    kind: FailureKind
+    detail: str
+    billing: Billing = Billing.NOT_BILLED
+    status: int | None = None
+    code: str | None = None
+    retry_after_secs: float | None = None
+    usage: Usage | None = None
+
+    def __str__(self) -> str:
+        status = f" (HTTP {self.status})" if self.status is not None else ""
+        return f"{self.kind}{status}: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """One entry of a provider's model list. ``retires_on`` is an ISO date when the provider states one."""
+
+    model: str
+    retires_on: str | None = None

@@ -1,0 +1,118 @@
+"""States a person asks about: providers, judgement, orders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from jurymast.domain.money import Micros
+from jurymast.domain.provider import FailureKind, ProviderName, Route
+
+
+class ProviderStatus(StrEnum):
+    """Health of a provider as people see it."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNHEALTHY = "unhealthy"
+    UNKNOWN = "unknown"
+
+
+class RouteState(StrEnum):
+    """Health of a route as the router sees it. LATCHED and ISOLATED wait for more than time."""
+
+    HEALTHY = "healthy"
+    SUSPECT = "suspect"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+    LATCHED = "latched"
+    ISOLATED = "isolated"
+
+
+class EmergencyMode(StrEnum):
+    """How good our judgement is, best first. Says nothing about orders: see TradingState."""
+
+    NORMAL = "normal"
+    CONSERVATIVE = "conservative"
+    MINIMAL = "minimal"
+    SUSPENDED = "suspended"
+
+    @property
+    def severity(self) -> int:
+        return list(EmergencyMode).index(self)
+
+    def safest(self, other: EmergencyMode) -> EmergencyMode:
+        """The safer of two modes."""
+        return self if self.severity >= other.severity else other
+
+
+class TradingState(StrEnum):
+    """What orders may do, most permissive first."""
+
+    ACTIVE = "active"
+    REDUCING = "reducing"
+    HALTED = "halted"
+
+    @property
+    def severity(self) -> int:
+        return list(TradingState).index(self)
+
+    def safest(self, other: TradingState) -> TradingState:
+        """The safer of two states."""
+        return self if self.severity >= other.severity else other
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheckResult:
+    """Outcome of one probe. ``secs`` is how long it took."""
+
+    provider: ProviderName
+    is_healthy: bool
+    secs: float
+    model: str = ""
+    detail: str = ""
+    failure: FailureKind | None = None
+    cost: Micros = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FailoverEvent:
+    """The provider that answers first has changed. Routes are absent at the ends of a total outage."""
+
+    at: datetime
+    from_route: Route | None
+    to_route: Route | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouteReport:
+    """What is known about one route. ``retry_in_secs`` counts down to the next probe of an open one."""
+
+    route: Route
+    state: RouteState
+    requests: int
+    failures: int
+    cost: Micros
+    mean_secs: float
+    reason: str = ""
+    retry_in_secs: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SystemStatus:
+    """The AI layer in one answer."""
+
+    mode: EmergencyMode
+    mode_reason: str
+    providers: dict[ProviderName, ProviderStatus]
+    routes: tuple[RouteReport, ...]
+    active_route: Route | None
+    cost: Micros
+    last_failover: FailoverEvent | None = None
+    manual_until: datetime | None = None
+
+    @property
+    def healthy_providers(self) -> int:
+        return sum(status is ProviderStatus.HEALTHY for status in self.providers.values())

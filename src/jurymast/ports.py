@@ -1,0 +1,166 @@
+"""What the rooms ask of each other. Siblings meet only here.
+
+Times are UTC-aware datetimes, durations seconds, money micro-dollars, quantities centi-contracts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from jurymast.domain.decision import Abstain, Decision
+from jurymast.domain.events import Event
+from jurymast.domain.market import EvidenceItem, Market, MarketSnapshot
+from jurymast.domain.money import Micros
+from jurymast.domain.order import Balance, Fill, Order, OrderIntent, Position, Settlement
+from jurymast.domain.provider import AIRequest, AIResponse, ModelInfo, ProviderConfig, ProviderName, Usage
+from jurymast.domain.status import HealthCheckResult
+
+
+class Clock(Protocol):
+    """Time as the bot knows it. Wall time is for records, monotonic time for durations."""
+
+    def utc_now(self) -> datetime: ...
+
+    def monotonic(self) -> float: ...
+
+    async def sleep(self, secs: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """Limits of one HTTP exchange, in seconds. ``total`` bounds everything, a slow drip included."""
+
+    total: float
+    connect: float = 5.0
+    first_byte: float | None = None
+    idle: float | None = None
+
+
+class HttpReply(Protocol):
+    """A reply whose head has arrived. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    async def read(self) -> bytes:
+        """The whole body. Raises BodyTooLarge past the transport's bound."""
+        ...
+
+    def lines(self) -> AsyncIterator[bytes]:
+        """The body line by line as it arrives, without line ends."""
+        ...
+
+
+class Transport(Protocol):
+    """The seam to the network: one method. Raises TransportError and nothing else."""
+
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, limits: TimeLimits
+    ) -> AbstractAsyncContextManager[HttpReply]: ...
+
+
+class Provider(Protocol):
+    """One vendor. Every method is bounded by its time-out and raises ProviderError only."""
+
+    config: ProviderConfig
+
+    @property
+    def name(self) -> ProviderName: ...
+
+    async def make_request(self, request: AIRequest, *, model: str, timeout_secs: float) -> AIResponse: ...
+
+    async def health_check(self, model: str, timeout_secs: float) -> HealthCheckResult: ...
+
+    async def list_models(self, timeout_secs: float) -> tuple[ModelInfo, ...]: ...
+
+    def calculate_cost(self, usage: Usage, model: str) -> Micros: ...
+
+
+class Exchange(Protocol):
+    """Where orders live. The bot believes it over its own books.
+
+    ``place_order`` raises OrderRejected when nothing was placed and OrderUnknown when that can't be
+    told; a known ``client_order_id`` is rejected with code ``order_already_exists``. Reads raise
+    ExchangeUnavailable or SchemaDrift.
+    """
+
+    async def now(self) -> datetime:
+        """Exchange time, UTC. Runs faster than wall time on the embedded exchange."""
+        ...
+
+    async def list_snapshots(self) -> Sequence[MarketSnapshot]:
+        """Every market that is open for trading now."""
+        ...
+
+    async def get_snapshot(self, ticker: str) -> MarketSnapshot: ...
+
+    async def place_order(self, intent: OrderIntent) -> Order: ...
+
+    async def cancel_order(self, order: Order) -> Order:
+        """Cancel what remains. An order that is gone already is returned as it ended, without error."""
+        ...
+
+    async def find_order(self, client_order_id: str) -> Order | None: ...
+
+    async def list_open_orders(self) -> Sequence[Order]: ...
+
+    async def list_fills(self, after: str | None = None) -> Sequence[Fill]:
+        """Fills in order of execution, from the one after fill id ``after``."""
+        ...
+
+    async def list_positions(self) -> Sequence[Position]:
+        """Open positions, each with a count other than zero."""
+        ...
+
+    async def list_settlements(self, after: str | None = None) -> Sequence[Settlement]:
+        """Payouts in order, from the one after ticker ``after``."""
+        ...
+
+    async def get_balance(self) -> Balance: ...
+
+    async def close(self) -> None: ...
+
+
+class EvidenceSource(Protocol):
+    """News and data about a market, dated and quoted."""
+
+    async def evidence_for(self, market: Market, as_of: datetime) -> tuple[EvidenceItem, ...]: ...
+
+
+class DecisionMaker(Protocol):
+    """The AI layer as the trader sees it. Never raises; answers within ``deadline_secs``."""
+
+    async def get_trading_decision(
+        self, snapshot: MarketSnapshot, evidence: tuple[EvidenceItem, ...] = (), *, deadline_secs: float
+    ) -> Decision | Abstain: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event with its place in the journal."""
+
+    seq: int
+    event: Event
+
+
+class Journal(Protocol):
+    """Append-only record. One writer, any number of readers that never block it."""
+
+    async def append(self, *events: Event) -> None:
+        """Write in this order; returns once they are durable. Raises JournalUnwritable."""
+        ...
+
+    def post(self, *events: Event) -> None:
+        """Queue in order with the others; durable with the next commit. A bounded queue: raises
+        JournalUnwritable when the writer has fallen behind or failed."""
+        ...
+
+    def read(
+        self, kinds: Iterable[type[Event]] | None = None, *, after_seq: int = 0
+    ) -> Iterator[Recorded]: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,48 @@
+"""Write the pins: versions into pyproject.toml, hashes into pins.txt. Run: ``uv run tools/pin.py``.
+
+Resolves every group afresh, then freezes what was found. ``pins.txt`` has names, versions and hashes
+only, so nothing in it says where an artifact is downloaded from.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCK = re.compile(r"constraint-dependencies = \[.*?\]\n# PINS-END", re.DOTALL)
+
+
+def set_constraints(versions: list[str]) -> None:
+    """Replace the constraint list in pyproject.toml."""
+    path = ROOT / "pyproject.toml"
+    lines = "".join(f'  "{version}",\n' for version in versions)
+    block = f"constraint-dependencies = [\n{lines}]\n# PINS-END"
+    path.write_text(BLOCK.sub(lambda _: block, path.read_text(), count=1))
+
+
+def main() -> None:
+    """Unpin, resolve the newest, pin again."""
+    set_constraints([])
+    (ROOT / "uv.lock").unlink(missing_ok=True)
+    subprocess.run(["uv", "lock", "--quiet"], cwd=ROOT, check=True)
+    exported = subprocess.run(
+        ["uv", "export", "--frozen", "--all-groups", "--no-emit-project", "--no-header", "--no-annotate"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    entries = [line for line in exported.splitlines() if line and not line.startswith((" ", "-"))]
+    set_constraints(sorted({entry.split(";")[0].split()[0] for entry in entries}))
+    (ROOT / "pins.txt").write_text(
+        "# Written by tools/pin.py: every artifact `uv run` may install. Enforced by tools/build_backend.\n"
+        + exported
+    )
+    (ROOT / "uv.lock").unlink()
+    print(f"pinned {len(entries)} packages")
+
+
+if __name__ == "__main__":
+    main()
