@@ -22,6 +22,7 @@ Messages say what happened, what it means, and what to do.
 
 from __future__ import annotations
 
+from jurymast.domain.money import Micros
 from jurymast.domain.provider import Failure, Route
 
 
@@ -68,12 +69,13 @@ class JournalUnwritable(JournalError):
 
 
 class ProviderError(JurymastError):
-    """One attempt at one route failed."""
+    """One attempt at one route failed. ``cost`` is what it is booked at, in micro-dollars."""
 
-    def __init__(self, route: Route, failure: Failure) -> None:
+    def __init__(self, route: Route, failure: Failure, cost: Micros = 0) -> None:
         super().__init__(f"{route}: {failure}")
         self.route = route
         self.failure = failure
+        self.cost = cost
 
 
 class ExchangeError(JurymastError):

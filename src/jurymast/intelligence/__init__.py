@@ -1,0 +1,1 @@
+"""The AI layer: providers, failover between them, and the one call a trader makes."""

@@ -1,0 +1,201 @@
+"""The one call a trader makes. It never raises, and answers within its deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from jurymast.domain.decision import Abstain, AbstainReason, Attempt, Decision, Forecast, Rung
+from jurymast.domain.events import DecisionAbstained, DecisionMade
+from jurymast.domain.market import EvidenceItem, MarketSnapshot
+from jurymast.domain.money import Micros
+from jurymast.domain.provider import AIRequest, AIResponse, Message
+from jurymast.domain.status import EmergencyMode, SystemStatus
+from jurymast.intelligence.fallback_manager import Answered, Emit, FallbackManager, Unanswered
+from jurymast.intelligence.prompts import forecast_request
+from jurymast.policy.emergency import TABLE
+from jurymast.policy.parsing import ModelAbstained, Rejected, parse_forecast
+from jurymast.ports import Clock
+
+_Belief: TypeAlias = Forecast | ModelAbstained
+_Outcome: TypeAlias = Answered[_Belief] | Unanswered
+
+GRACE_SECS = 0.5
+"""How far past the deadline the walk may run before it is cut off from outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What a decision is about, fixed before anyone is asked."""
+
+    decision_id: str
+    snapshot: MarketSnapshot
+    market_price: Micros
+    started: float
+
+
+class EnhancedAIClient:
+    """Multi-provider judgement: ask, fail over, and when judgement is gone say so.
+
+    Decisions and abstentions are reported through ``emit`` as they are made.
+    """
+
+    def __init__(self, fallback: FallbackManager, *, clock: Clock, emit: Emit) -> None:
+        self.fallback_manager = fallback
+        self._clock = clock
+        self._emit = emit
+
+    async def get_trading_decision(
+        self, snapshot: MarketSnapshot, evidence: tuple[EvidenceItem, ...] = (), *, deadline_secs: float
+    ) -> Decision | Abstain:
+        """A forecast of one market with its source and worth, or the reason why there is none."""
+        question = _Question(
+            decision_id=decision_id(snapshot),
+            snapshot=snapshot,
+            market_price=snapshot.book.mid if snapshot.book.two_sided else 0,
+            started=self._clock.monotonic(),
+        )
+        if not TABLE[self.fallback_manager.mode].ask_ai:
+            return self.get_emergency_decision(snapshot)
+        source_ids = {item.source_id for item in evidence}
+
+        def validate(response: AIResponse) -> _Belief | Rejected:
+            return parse_forecast(response.content, source_ids)
+
+        try:
+            request = forecast_request(snapshot, evidence)
+            async with asyncio.timeout(deadline_secs + GRACE_SECS):
+                outcome: _Outcome = await self.fallback_manager.get_fallback_decision(
+                    request, validate, deadline_secs=deadline_secs
+                )
+        except TimeoutError:
+            detail = f"no answer within {deadline_secs:g} s"
+            return self._abstained(question, AbstainReason.ALL_PROVIDERS_FAILED, detail)
+        except Exception as error:  # the trader must get an answer, whatever broke in here
+            return self._abstained(question, AbstainReason.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+        return self._concluded(question, outcome)
+
+    def get_emergency_decision(self, snapshot: MarketSnapshot) -> Abstain:
+        """What is decided without any model: no new risk, and why."""
+        question = _Question(
+            decision_id(snapshot),
+            snapshot,
+            snapshot.book.mid if snapshot.book.two_sided else 0,
+            self._clock.monotonic(),
+        )
+        status = self.fallback_manager.get_system_status()
+        detail = f"mode {status.mode}: {status.mode_reason}"
+        return self._abstained(question, AbstainReason.EMERGENCY_MODE, detail)
+
+    async def get_completion(
+        self, prompt: str, *, max_output_tokens: int = 2_000, deadline_secs: float = 60.0
+    ) -> str | None:
+        """Plain text from whoever answers, or None. Never raises."""
+        request = AIRequest((Message("user", prompt),), max_output_tokens=max_output_tokens)
+        try:
+            async with asyncio.timeout(deadline_secs + GRACE_SECS):
+                outcome = await self.fallback_manager.get_fallback_decision(
+                    request, lambda response: response.content, deadline_secs=deadline_secs
+                )
+        except Exception:  # documented: None on any failure; the causes are in the events
+            return None
+        return outcome.value if isinstance(outcome, Answered) else None
+
+    def get_system_status(self) -> SystemStatus:
+        return self.fallback_manager.get_system_status()
+
+    @property
+    def mode(self) -> EmergencyMode:
+        return self.fallback_manager.mode
+
+    def _concluded(self, question: _Question, outcome: _Outcome) -> Decision | Abstain:
+        if isinstance(outcome, Unanswered):
+            return self._abstained(question, outcome.reason, outcome.detail, attempts=outcome.attempts)
+        if isinstance(outcome.value, ModelAbstained):
+            return self._abstained(
+                question, AbstainReason.MODEL_ABSTAINED, outcome.value.reason, answered=outcome
+            )
+        decision = Decision(
+            decision_id=question.decision_id,
+            ticker=question.snapshot.ticker,
+            forecast=outcome.value,
+            rung=outcome.rung,
+            route=outcome.route,
+            tier=outcome.tier,
+            served_model=outcome.response.served_model,
+            mode=self.mode,
+            cost=outcome.cost,
+            secs=self._clock.monotonic() - question.started,
+            market_price=question.market_price,
+            as_of=question.snapshot.as_of,
+            decided_at=self._clock.utc_now(),
+            reason=_story(outcome),
+            attempts=outcome.attempts,
+            simulated=outcome.response.simulated,
+        )
+        self._emit(
+            DecisionMade(
+                at=decision.decided_at,
+                decision_id=decision.decision_id,
+                ticker=decision.ticker,
+                decision=decision,
+            )
+        )
+        return decision
+
+    def _abstained(
+        self,
+        question: _Question,
+        reason: AbstainReason,
+        detail: str,
+        *,
+        attempts: tuple[Attempt, ...] = (),
+        answered: Answered[_Belief] | None = None,
+    ) -> Abstain:
+        attempts = answered.attempts if answered else attempts
+        abstain = Abstain(
+            decision_id=question.decision_id,
+            ticker=question.snapshot.ticker,
+            reason=reason,
+            detail=detail,
+            mode=self.mode,
+            cost=sum(attempt.cost for attempt in attempts),
+            secs=self._clock.monotonic() - question.started,
+            market_price=question.market_price,
+            as_of=question.snapshot.as_of,
+            decided_at=self._clock.utc_now(),
+            attempts=attempts,
+            rung=answered.rung if answered else Rung.EMERGENCY,
+            route=answered.route if answered else None,
+            served_model=answered.response.served_model if answered else "",
+            simulated=answered.response.simulated if answered else False,
+        )
+        self._emit(
+            DecisionAbstained(
+                at=abstain.decided_at,
+                decision_id=abstain.decision_id,
+                ticker=abstain.ticker,
+                abstain=abstain,
+            )
+        )
+        return abstain
+
+
+def decision_id(snapshot: MarketSnapshot) -> str:
+    """The same for the same market at the same instant of exchange time, in any run."""
+    text = f"{snapshot.ticker}|{snapshot.as_of.isoformat()}"
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _story(outcome: Answered[_Belief]) -> str:
+    """In one line: who answered, and after whom."""
+    failed = [f"{a.route} {a.failure}" for a in outcome.attempts if a.failure]
+    after = f" after {', '.join(failed)}" if failed else ""
+    swapped = (
+        f", served by {outcome.response.served_model} instead of {outcome.route.model}"
+        if outcome.response.swapped
+        else ""
+    )
+    return f"{outcome.route} answered ({outcome.rung}){after}{swapped}"

@@ -1,0 +1,195 @@
+"""The providers, behind one ``make_request``: money reserved and settled, every request counted.
+
+Which route to ask is not decided here: that is :mod:`jurymast.intelligence.fallback_manager`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jurymast.policy.budget as budgets
+from jurymast.domain.errors import ProviderError
+from jurymast.domain.money import Micros
+from jurymast.domain.provider import (
+    AIRequest,
+    AIResponse,
+    Billing,
+    Failure,
+    ModelInfo,
+    ProviderName,
+    Route,
+    Tier,
+    Usage,
+)
+from jurymast.domain.status import HealthCheckResult
+from jurymast.intelligence.providers.anthropic import AnthropicProvider
+from jurymast.intelligence.providers.catalogue import Catalogue
+from jurymast.intelligence.providers.local import LocalProvider
+from jurymast.intelligence.providers.openai import OpenAIProvider
+from jurymast.intelligence.providers.xai import XAIProvider
+from jurymast.ports import Clock, Provider
+
+__all__ = [
+    "AnthropicProvider",
+    "BudgetSpentError",
+    "LocalProvider",
+    "OpenAIProvider",
+    "ProviderManager",
+    "RouteStats",
+    "XAIProvider",
+]
+
+BYTES_PER_MESSAGE = 16
+HIDDEN_PROMPT_TOKENS = 600
+LATENCY_SMOOTHING = 0.2
+
+
+class BudgetSpentError(Exception):
+    """The day's AI money does not cover the worst case of this request; nothing was sent."""
+
+
+@dataclass(slots=True)
+class RouteStats:
+    """Counts of one route since the start. Mean latency is exponentially weighted, in seconds."""
+
+    requests: int = 0
+    failures: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: Micros = 0
+    mean_secs: float = 0.0
+
+    def timed(self, secs: float) -> None:
+        self.mean_secs += (secs - self.mean_secs) * (LATENCY_SMOOTHING if self.mean_secs else 1.0)
+
+
+class ProviderManager:
+    """Owns the providers of a bot.
+
+    ``budget_per_day`` is a hard limit in micro-dollars: the worst case of a request is reserved before
+    it is sent and settled by the bill, so the limit holds at any concurrency.
+    """
+
+    def __init__(
+        self,
+        providers: Mapping[ProviderName, Provider],
+        *,
+        clock: Clock,
+        catalogue: Catalogue,
+        budget_per_day: Micros,
+    ) -> None:
+        self.providers = dict(providers)
+        self.catalogue = catalogue
+        self.stats: dict[Route, RouteStats] = {route: RouteStats() for route in self.routes()}
+        self._clock = clock
+        self._budget = budgets.Budget(limit=budget_per_day, day=clock.utc_now().date())
+
+    def routes(self) -> list[Route]:
+        """Every way to an answer, by provider priority and order of models."""
+        ordered = sorted(self.providers.values(), key=lambda provider: provider.config.priority)
+        return [Route(provider.name, model) for provider in ordered for model in provider.config.models]
+
+    def tier(self, route: Route) -> Tier:
+        return self.catalogue.tier(route.model) if route.provider is not ProviderName.LOCAL else Tier.SMALL
+
+    @property
+    def budget(self) -> budgets.Budget:
+        """The day's AI money, as it stands."""
+        return budgets.rolled(self._budget, self._clock.utc_now().date())
+
+    async def make_request(self, request: AIRequest, route: Route, *, timeout_secs: float) -> AIResponse:
+        """Ask one route once. Raises ProviderError, or BudgetSpentError before anything is sent."""
+        provider = self.providers[route.provider]
+        held = self._reserve(provider, request, route)
+        stats = self.stats.setdefault(route, RouteStats())
+        stats.requests += 1
+        cost = held
+        started = self._clock.monotonic()
+        try:
+            response = await provider.make_request(request, model=route.model, timeout_secs=timeout_secs)
+        except ProviderError as error:
+            stats.failures += 1
+            cost = self._cost_of_failure(provider, route, error.failure, held)
+            raise ProviderError(route, error.failure, cost) from error
+        else:
+            cost = response.cost
+            stats.input_tokens += response.usage.input
+            stats.output_tokens += response.usage.output
+            return response
+        finally:
+            # Cancelled after the send: it may be billed, so the hold stays spent.
+            stats.cost += cost
+            stats.timed(self._clock.monotonic() - started)
+            self._budget = budgets.settle(self._budget, held, cost)
+
+    async def probe(self, route: Route, *, timeout_secs: float) -> HealthCheckResult:
+        """Ask a route a tiny synthetic question. Never raises; its cost is booked."""
+        result = await self.providers[route.provider].health_check(route.model, timeout_secs)
+        self._budget = budgets.settle(self.budget, 0, result.cost)
+        self.stats.setdefault(route, RouteStats()).cost += result.cost
+        return result
+
+    async def health_check_all(self, timeout_secs: float = 15.0) -> dict[Route, HealthCheckResult]:
+        """Probe every route, one after the other."""
+        return {route: await self.probe(route, timeout_secs=timeout_secs) for route in self.routes()}
+
+    async def list_all_models(
+        self, timeout_secs: float = 15.0
+    ) -> dict[ProviderName, tuple[ModelInfo, ...] | ProviderError]:
+        """What each provider says it serves, or why it would not say."""
+        models: dict[ProviderName, tuple[ModelInfo, ...] | ProviderError] = {}
+        for name, provider in self.providers.items():
+            try:
+                models[name] = await provider.list_models(timeout_secs)
+            except ProviderError as error:
+                models[name] = error
+        return models
+
+    def get_provider_stats(self) -> dict[str, dict[str, Any]]:
+        """Counts per route, ready for JSON. Cost in micro-dollars, latency in seconds."""
+        return {
+            str(route): {
+                "requests": stats.requests,
+                "failures": stats.failures,
+                "input_tokens": stats.input_tokens,
+                "output_tokens": stats.output_tokens,
+                "cost_micros": stats.cost,
+                "mean_secs": round(stats.mean_secs, 3),
+            }
+            for route, stats in self.stats.items()
+        }
+
+    def get_total_cost(self) -> Micros:
+        """Everything spent on models since the start, in micro-dollars."""
+        return sum(stats.cost for stats in self.stats.values())
+
+    async def close(self) -> None:
+        for provider in self.providers.values():
+            if (close := getattr(provider, "close", None)) is not None:
+                await close()
+
+    def _reserve(self, provider: Provider, request: AIRequest, route: Route) -> Micros:
+        worst = provider.calculate_cost(_usage_bound(request), route.model)
+        reserved = budgets.reserve(self.budget, worst)
+        if reserved is None:
+            raise BudgetSpentError(
+                f"{route} may cost {worst} micro-dollars, {self.budget.left} of the day's "
+                f"{self.budget.limit} are left"
+            )
+        self._budget = reserved
+        return worst
+
+    @staticmethod
+    def _cost_of_failure(provider: Provider, route: Route, failure: Failure, held: Micros) -> Micros:
+        if failure.usage is not None:
+            return provider.calculate_cost(failure.usage, route.model)
+        return held if failure.billing in {Billing.UNKNOWN, Billing.BILLED} else 0
+
+
+def _usage_bound(request: AIRequest) -> Usage:
+    """Most tokens a request can be billed for: a token is at least one byte."""
+    text = sum(len(message.content.encode()) + BYTES_PER_MESSAGE for message in request.messages)
+    schema = len(str(request.schema).encode()) if request.schema else 0
+    return Usage(input=text + schema + HIDDEN_PROMPT_TOKENS, output=request.max_output_tokens)

@@ -1,0 +1,45 @@
+"""The day's AI money: reserve the worst case, settle by the bill.
+
+Invariant: spent + held <= limit, at any concurrency, because a reservation is one step with no wait in
+it. A limit of zero means zero. What a failed attempt may have cost stays spent until known better.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import date
+
+from jurymast.domain.money import Micros
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Micro-dollars of one UTC day."""
+
+    limit: Micros
+    day: date
+    spent: Micros = 0
+    held: Micros = 0
+
+    @property
+    def left(self) -> Micros:
+        return self.limit - self.spent - self.held
+
+
+def rolled(budget: Budget, today: date) -> Budget:
+    """The budget of ``today``: spending starts anew, what is in flight stays held."""
+    return budget if budget.day >= today else replace(budget, day=today, spent=0)
+
+
+def reserve(budget: Budget, amount: Micros) -> Budget | None:
+    """Hold ``amount`` (>= 0), or None when it does not fit. Free requests always fit."""
+    if amount < 0:
+        raise ValueError("a reservation is not negative")
+    if amount > max(budget.left, 0):
+        return None
+    return replace(budget, held=budget.held + amount)
+
+
+def settle(budget: Budget, held: Micros, cost: Micros) -> Budget:
+    """Give back a hold and book what it really cost."""
+    return replace(budget, held=budget.held - held, spent=budget.spent + cost)

@@ -1,0 +1,160 @@
+"""Model text to beliefs, strictly.
+
+The text must be one JSON object with exactly the asked fields, of exactly the asked types. Nothing is
+repaired, guessed or defaulted: 0.85 is not 85, "BUY_NO" is not a belief, NaN is nothing, a percent
+outside 1..99 is refused, a cited source must be one that was handed in. Whatever is refused says why,
+and counts against the route that said it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+from jurymast.domain.decision import CitedFact, EvidenceQuality, Forecast, ResolutionRisk
+
+ANSWER_BYTES_MAX = 64_000
+FACTS_MAX = 20
+TEXT_CHARS_MAX = 4_000
+FIELDS = frozenset(
+    {
+        "probability_pct",
+        "low_pct",
+        "high_pct",
+        "base_rate_pct",
+        "evidence_quality",
+        "resolution_risk",
+        "key_evidence",
+        "would_change_mind",
+        "abstain",
+    }
+)
+_FACT_FIELDS = frozenset({"fact", "date", "source_id"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The text is no forecast, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAbstained:
+    """The model says that it can't tell. A valid answer."""
+
+    reason: str
+
+
+class _RefusedError(Exception):
+    pass
+
+
+def parse_forecast(text: str, source_ids: Collection[str]) -> Forecast | ModelAbstained | Rejected:
+    """Read a model's answer. ``source_ids`` are those of the evidence it was given."""
+    try:
+        return _forecast(_decode(text), source_ids)
+    except _RefusedError as refused:
+        return Rejected(str(refused))
+
+
+def _decode(text: str) -> dict[str, Any]:
+    if len(text.encode(errors="replace")) > ANSWER_BYTES_MAX:
+        _refuse(f"longer than {ANSWER_BYTES_MAX} bytes")
+    try:
+        data = json.loads(_unfenced(text), object_pairs_hook=_no_duplicates, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        _refuse(f"not JSON: {error}")
+    if not isinstance(data, dict):
+        _refuse(f"a JSON {type(data).__name__}, not an object")
+    if missing := FIELDS - data.keys():
+        _refuse(f"without {', '.join(sorted(missing))}")
+    if extra := data.keys() - FIELDS:
+        _refuse(f"with unknown fields {', '.join(sorted(map(repr, extra)))}")
+    return data
+
+
+def _forecast(data: dict[str, Any], source_ids: Collection[str]) -> Forecast | ModelAbstained:
+    if not isinstance(data["abstain"], bool):
+        _refuse("abstain is not true or false")
+    change_mind = _text(data, "would_change_mind")
+    if data["abstain"]:
+        return ModelAbstained(change_mind or "the model abstains")
+    probability, low, high = (_percent(data, f"{name}_pct") for name in ("probability", "low", "high"))
+    if not low <= probability <= high:
+        _refuse(f"range out of order: low {low}, probability {probability}, high {high}")
+    return Forecast(
+        probability_pct=probability,
+        low_pct=low,
+        high_pct=high,
+        base_rate_pct=_percent(data, "base_rate_pct", lowest=0, highest=100),
+        evidence_quality=_word(data, "evidence_quality", EvidenceQuality),
+        resolution_risk=_word(data, "resolution_risk", ResolutionRisk),
+        key_evidence=_facts(data["key_evidence"], source_ids),
+        would_change_mind=change_mind,
+    )
+
+
+def _percent(data: dict[str, Any], name: str, lowest: int = 1, highest: int = 99) -> int:
+    value = data[name]
+    if not isinstance(value, int) or isinstance(value, bool):
+        _refuse(f"{name} is {value!r}, not a whole percent")
+    if not lowest <= value <= highest:
+        _refuse(f"{name} is {value}, outside {lowest}..{highest}")
+    return value
+
+
+_Word = TypeVar("_Word", EvidenceQuality, ResolutionRisk)
+
+
+def _word(data: dict[str, Any], name: str, words: type[_Word]) -> _Word:
+    try:
+        return words(data[name])
+    except ValueError:
+        _refuse(f"{name} is {data[name]!r}, not one of {', '.join(words)}")
+
+
+def _text(data: dict[str, Any], name: str) -> str:
+    value = data[name]
+    if not isinstance(value, str):
+        _refuse(f"{name} is not text")
+    return value[:TEXT_CHARS_MAX]
+
+
+def _facts(items: object, source_ids: Collection[str]) -> tuple[CitedFact, ...]:
+    if not isinstance(items, list) or len(items) > FACTS_MAX:
+        _refuse(f"key_evidence is not a list of at most {FACTS_MAX} items")
+    facts = []
+    for item in items:
+        if not isinstance(item, dict) or item.keys() != _FACT_FIELDS:
+            _refuse("an item of key_evidence is not {fact, date, source_id}")
+        fact = CitedFact(_text(item, "fact"), _text(item, "date"), _text(item, "source_id"))
+        if fact.source_id not in source_ids:
+            _refuse(f"cites source {fact.source_id!r}, which it was not given")
+        facts.append(fact)
+    return tuple(facts)
+
+
+def _unfenced(text: str) -> str:
+    """Without a Markdown fence around the whole answer: the one wrapping that many models add."""
+    stripped = text.strip()
+    if stripped.startswith("```") and stripped.endswith("```") and "\n" in stripped:
+        return stripped.split("\n", 1)[1].removesuffix("```")
+    return stripped
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        _refuse("a field stands twice")
+    return data
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    _refuse(f"{name} is no number")
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise _RefusedError(reason)

@@ -1,0 +1,150 @@
+"""From a forecast to a size: fee-aware fractional Kelly with estimation error, under caps.
+
+For each side: a = ask + fee per contract, p = our probability of that side, d = p - a. The stake is
+``lambda * d / (1 - a) * d^2 / (d^2 + s^2)`` of equity (Kelly 1956; shrinkage by estimation error after
+Baker and McHale 2013), with lambda a quarter times the mode's size multiple and s our standard error.
+Then the least of all caps, rounded down to whole contracts. Less than one is no trade.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from jurymast.domain.decision import Decision
+from jurymast.domain.market import MarketSnapshot, Side
+from jurymast.domain.money import CONTRACT, PAYOUT, Centi, Micros, format_cents
+from jurymast.domain.portfolio import Exposure
+from jurymast.domain.probability import from_price
+from jurymast.policy import fees
+from jurymast.policy.emergency import BASIS, ModeRules
+from jurymast.policy.quality import TIER_WEIGHTS, Belief, blend
+from jurymast.policy.screening import visible_depth
+
+KELLY_SHARE = 0.25
+ERROR_MIN = 0.03
+"""Least standard error of our probability: nobody knows a market to better than three cents."""
+DEPTH_SHARE = 10
+"""At most one part in this many of the visible depth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """An entry worth making, with the numbers that made it."""
+
+    side: Side
+    count: Centi
+    limit_price: Micros
+    belief: Belief
+    edge: Micros
+    capped_by: str
+
+    @property
+    def detail(self) -> str:
+        ours = self.belief.probability if self.side is Side.YES else 1 - self.belief.probability
+        return (
+            f"{self.side} at {format_cents(self.limit_price)}, we believe {ours:.1%}, "
+            f"edge {self.edge / 10_000:.1f}c after costs, size by {self.capped_by}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """No entry: the gate that said no, in closed words, and the numbers it looked at."""
+
+    gate: str
+    reason: str
+    detail: str
+
+
+def belief_of(decision: Decision, snapshot: MarketSnapshot, rules: ModeRules) -> Belief:
+    """Our probability of YES: the market's, moved by the weighted opinion of whoever answered."""
+    weight = TIER_WEIGHTS[decision.tier]
+    forecast = decision.forecast
+    return blend(
+        from_price(snapshot.book.mid),
+        forecast.probability,
+        forecast.low_pct / 100,
+        forecast.high_pct / 100,
+        weight.mean if rules.mean_weight else weight.lower,
+    )
+
+
+def size(
+    decision: Decision, snapshot: MarketSnapshot, exposure: Exposure, rules: ModeRules
+) -> Sized | Declined:
+    """The entry this forecast deserves now, or why none."""
+    if not rules.entries:
+        return Declined("mode", "entries_stopped", f"no entries in mode {decision.mode}")
+    if TIER_WEIGHTS[decision.tier].mean == 0:
+        return Declined(
+            "quality", "may_not_open_risk", f"{decision.route} is a small model: it may only veto"
+        )
+    belief = belief_of(decision, snapshot, rules)
+    side, price, edge = max(
+        (_edge(side, belief, snapshot) for side in Side), key=lambda candidate: candidate[2]
+    )
+    held = exposure.positions.get(snapshot.ticker)
+    if held is not None and held.side is not side:
+        return Declined("position", "opposite_side", f"holds {held.side}, edge is on {side}")
+    if (declined := _edge_gate(side, price, edge, belief, snapshot, rules)) is not None:
+        return declined
+    all_in = price + fees.fee_per_contract(price)
+    error = max(belief.error, ERROR_MIN)
+    d, a = edge / PAYOUT, all_in / PAYOUT
+    kelly = KELLY_SHARE * rules.size_multiple * d / (1 - a) * d**2 / (d**2 + error**2)
+    caps = _caps(snapshot, side, exposure, rules, all_in)
+    caps["kelly"] = int(kelly * exposure.equity)
+    capped_by = min(caps, key=lambda name: caps[name])
+    contracts = max(caps[capped_by], 0) // all_in
+    if contracts < 1:
+        stake = max(caps[capped_by], 0) / PAYOUT
+        return Declined("size", "too_small", f"{capped_by} allows ${stake:.2f}, a contract is ${a:.2f}")
+    return Sized(side, contracts * CONTRACT, price, belief, edge, capped_by)
+
+
+def _edge(side: Side, belief: Belief, snapshot: MarketSnapshot) -> tuple[Side, Micros, Micros]:
+    price = snapshot.book.offers(side)[0].price
+    probability = belief.probability if side is Side.YES else 1 - belief.probability
+    return side, price, round(probability * PAYOUT) - price - fees.fee_per_contract(price)
+
+
+def _edge_gate(
+    side: Side, price: Micros, edge: Micros, belief: Belief, snapshot: MarketSnapshot, rules: ModeRules
+) -> Declined | None:
+    round_trip = snapshot.book.spread + 2 * fees.fee_per_contract(price)
+    needed = max(rules.min_edge, round(rules.min_edge_round_trips * round_trip / 2))
+    ours = belief.probability if side is Side.YES else 1 - belief.probability
+    if edge < needed:
+        detail = (
+            f"{edge / 10_000:.1f}c after costs on {side}, needs {needed / 10_000:.1f}c "
+            f"(market {from_price(snapshot.book.mid):.1%} yes, we believe {belief.probability:.1%})"
+        )
+        return Declined("edge", "edge_too_small", detail)
+    error = max(belief.error, ERROR_MIN)
+    confidence = 0.5 * (1 + math.erf(edge / PAYOUT / error / math.sqrt(2)))
+    if confidence < rules.min_confidence:
+        detail = f"P(edge > 0) {confidence:.0%}, needs {rules.min_confidence:.0%} (we believe {ours:.1%})"
+        return Declined("edge", "too_uncertain", detail)
+    return None
+
+
+def _caps(
+    snapshot: MarketSnapshot, side: Side, exposure: Exposure, rules: ModeRules, all_in: Micros
+) -> dict[str, Micros]:
+    """What each limit still leaves, in micro-dollars."""
+
+    def left(basis_points: int, used: Micros) -> Micros:
+        return exposure.equity * basis_points // BASIS - used
+
+    market, event = snapshot.ticker, snapshot.market.event_ticker
+    depth = visible_depth(snapshot.book.offers(side)) // DEPTH_SHARE
+    return {
+        "market cap": left(rules.market_cap_bp, exposure.by_market.get(market, 0)),
+        "event cap": left(rules.event_cap_bp, exposure.by_event.get(event, 0)),
+        "gross cap": left(rules.gross_cap_bp, exposure.gross),
+        "hourly new risk": left(rules.new_risk_hour_bp, exposure.new_risk_hour),
+        "daily new risk": left(rules.new_risk_day_bp, exposure.new_risk_day),
+        "cash": exposure.cash,
+        "visible depth": depth * all_in // CONTRACT,
+    }

@@ -1,0 +1,1 @@
+"""From a forecast to an order and back to cash: cycle, gateway, exits, reconciliation, portfolio."""

@@ -1,0 +1,394 @@
+"""One trading cycle: reconcile, leave, look, ask, size, check, send.
+
+Exits come before entries and need no model. A market costs AI money only after every cheap filter has
+let it through. Everything that does not become an order leaves a reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from jurymast.domain.decision import Decision
+from jurymast.domain.errors import ExchangeError, ReconcileError
+from jurymast.domain.events import CycleFinished, MarketScreened, StateChanged, TradeDeclined
+from jurymast.domain.market import MarketSnapshot
+from jurymast.domain.money import Micros, format_cents
+from jurymast.domain.order import Action, OrderIntent, Purpose, TimeInForce
+from jurymast.domain.portfolio import Exposure
+from jurymast.domain.status import EmergencyMode, SystemStatus, TradingState
+from jurymast.policy import risk
+from jurymast.policy.emergency import TABLE, ModeRules
+from jurymast.policy.exits import ExitPlan, ExitSettings, exit_for
+from jurymast.policy.quality import Belief
+from jurymast.policy.screening import screen
+from jurymast.policy.sizing import Declined, Sized, belief_of, size
+from jurymast.ports import Clock, DecisionMaker, EvidenceSource, Exchange
+from jurymast.trading.gateway import Gateway, client_order_id
+from jurymast.trading.portfolio import Portfolio
+from jurymast.trading.reconcile import Progress, Reconciler
+from jurymast.trading.recorder import Recorder
+
+
+@dataclass(frozen=True, slots=True)
+class CycleSettings:
+    """Bounds of one cycle. Times in seconds on the bot's clock unless said otherwise."""
+
+    decision_deadline_secs: float = 60.0
+    decisions_max: int = 4
+    concurrency_max: int = 4
+    ask_again_secs: float = 900.0
+    ask_again_move: Micros = 50_000
+    move_gate: Micros = 100_000
+    forecast_age_secs_max: float = 900.0
+    secs_to_close_max: float = 90 * 86_400.0
+    risk: risk.RiskSettings = field(default_factory=risk.RiskSettings)
+    exits: ExitSettings = field(default_factory=ExitSettings)
+
+
+class Judge(DecisionMaker, Protocol):
+    """The AI layer as the cycle needs it: decisions, and how good judgement is."""
+
+    @property
+    def mode(self) -> EmergencyMode: ...
+
+    def get_system_status(self) -> SystemStatus: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """When and at which price a market was last put to a model."""
+
+    at: float
+    price: Micros
+
+
+@dataclass(slots=True)
+class _Tally:
+    scanned: int = 0
+    screened: int = 0
+    decided: int = 0
+    abstained: int = 0
+    orders: int = 0
+    fills: int = 0
+
+
+class TradingCycle:
+    """Runs cycles. ``state`` starts REDUCING and becomes ACTIVE after the first clean reconciliation."""
+
+    def __init__(
+        self,
+        *,
+        exchange: Exchange,
+        judge: Judge,
+        evidence: EvidenceSource,
+        recorder: Recorder,
+        portfolio: Portfolio,
+        gateway: Gateway,
+        reconciler: Reconciler,
+        clock: Clock,
+        settings: CycleSettings | None = None,
+    ) -> None:
+        self.settings = settings or CycleSettings()
+        self.state = TradingState.REDUCING
+        self.cycles = 0
+        self._exchange = exchange
+        self._judge = judge
+        self._evidence = evidence
+        self._recorder = recorder
+        self._portfolio = portfolio
+        self._gateway = gateway
+        self._reconciler = reconciler
+        self._clock = clock
+        self._reasons: dict[str, str] = {}
+        self._asked: dict[str, _Asked] = {}
+        self._beliefs: dict[str, tuple[Belief, float]] = {}
+        self._trade = asyncio.Lock()
+        self._mode = judge.mode
+        self._equity: Micros = 0
+
+    async def run_once(self) -> CycleFinished:
+        """One cycle, start to end. Raises JournalUnwritable only: without a journal there is no trading."""
+        started = self._clock.monotonic()
+        tally = _Tally()
+        snapshots: dict[str, MarketSnapshot] = {}
+        try:
+            progress = await self._reconciler.run_once(first=self.cycles == 0)
+            snapshots = {snapshot.ticker: snapshot for snapshot in await self._exchange.list_snapshots()}
+            now = await self._exchange.now()
+        except (ReconcileError, ExchangeError) as error:
+            await self._set_state(TradingState.REDUCING, str(error))
+            return await self._finish(tally, snapshots, started, None)
+        tally.fills, tally.scanned = progress.fills, len(snapshots)
+        self._equity = self._portfolio.value(snapshots)
+        self._forget_closed(snapshots)
+        await self._set_state(*self._called_for(progress))
+        await self._mode_entered()
+        await self._leave(snapshots, now, tally)
+        if TABLE[self._judge.mode].entries and self.state is TradingState.ACTIVE:
+            await self._enter(snapshots, tally)
+        return await self._finish(tally, snapshots, started, now)
+
+    # States
+
+    def _called_for(self, progress: Progress) -> tuple[TradingState, str]:
+        if self._gateway.halted:
+            return TradingState.HALTED, "the halt latch is set"
+        if self._portfolio.unresolved:
+            unknown = ", ".join(sorted(self._portfolio.unresolved))
+            return TradingState.REDUCING, f"the fate of {unknown} is unknown"
+        if progress.differences and self.cycles:
+            return TradingState.REDUCING, f"books corrected: {'; '.join(progress.differences)}"
+        return TradingState.ACTIVE, "reconciled"
+
+    async def _set_state(self, state: TradingState, reason: str) -> None:
+        if state is self.state:
+            return
+        old, self.state = self.state, state
+        await self._recorder.record(StateChanged(at=self._clock.utc_now(), old=old, new=state, reason=reason))
+        if state is TradingState.HALTED:
+            await self._gateway.cancel_entries(reason)
+
+    async def _mode_entered(self) -> None:
+        """Entering a safer mode: resting entries must not outlive the judgement that placed them."""
+        mode, was = self._judge.mode, self._mode
+        self._mode = mode
+        if mode.severity > was.severity and not TABLE[mode].keep_resting_entries:
+            await self._gateway.cancel_entries(f"mode {mode}")
+
+    # Exits
+
+    async def _leave(self, snapshots: dict[str, MarketSnapshot], now: datetime, tally: _Tally) -> None:
+        if self.state is TradingState.HALTED:
+            return
+        busy = self._exposure(now).busy
+        for position in list(self._portfolio.positions.values()):
+            snapshot = snapshots.get(position.ticker)
+            if snapshot is None or position.ticker in busy:
+                continue
+            plan = exit_for(
+                position, snapshot, self._equity, self.settings.exits, self._fresh_belief(position.ticker)
+            )
+            if plan is not None:
+                await self._send(self._exit_intent(snapshot, plan), snapshot, tally)
+
+    def _fresh_belief(self, ticker: str) -> Belief | None:
+        belief, at = self._beliefs.get(ticker, (None, 0.0))
+        fresh = self._clock.monotonic() - at <= self.settings.forecast_age_secs_max
+        return belief if fresh and TABLE[self._judge.mode].ask_ai else None
+
+    def _exit_intent(self, snapshot: MarketSnapshot, plan: ExitPlan) -> OrderIntent:
+        position = self._portfolio.positions[snapshot.ticker]
+        text = f"exit|{snapshot.ticker}|{plan.reason}|{snapshot.as_of.isoformat()}"
+        exit_id = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return OrderIntent(
+            client_order_id=client_order_id(exit_id, snapshot.ticker, Purpose.EXIT),
+            decision_id=exit_id,
+            ticker=snapshot.ticker,
+            event_ticker=snapshot.market.event_ticker,
+            purpose=Purpose.EXIT,
+            side=position.side,
+            action=Action.SELL,
+            count=plan.count,
+            limit_price=plan.limit_price,
+            time_in_force=TimeInForce.IMMEDIATE_OR_CANCEL,
+            reason=f"{plan.reason}: {plan.detail}",
+        )
+
+    # Entries
+
+    async def _enter(self, snapshots: dict[str, MarketSnapshot], tally: _Tally) -> None:
+        rules = TABLE[self._judge.mode]
+        candidates = [s for s in snapshots.values() if self._worth_asking(s, rules, tally)]
+        candidates.sort(key=self._urgency)
+        gate = asyncio.Semaphore(self.settings.concurrency_max)
+
+        async def consider(snapshot: MarketSnapshot) -> None:
+            async with gate:
+                await self._consider(snapshot, tally)
+
+        await asyncio.gather(*(consider(s) for s in candidates[: self.settings.decisions_max]))
+
+    def _worth_asking(self, snapshot: MarketSnapshot, rules: ModeRules, tally: _Tally) -> bool:
+        screened = screen(snapshot, rules, self.settings.secs_to_close_max)
+        if screened is not None:
+            tally.screened += 1
+            self._reason(snapshot.ticker, screened.reason, screened.detail)
+            return False
+        self._reasons.pop(snapshot.ticker, None)
+        asked = self._asked.get(snapshot.ticker)
+        if asked is None:
+            return True
+        moved = abs(snapshot.book.mid - asked.price) >= self.settings.ask_again_move
+        return moved or self._clock.monotonic() - asked.at >= self.settings.ask_again_secs
+
+    def _urgency(self, snapshot: MarketSnapshot) -> tuple[float, int, str]:
+        """Longest unasked first, then the busiest market."""
+        asked = self._asked.get(snapshot.ticker)
+        return (asked.at if asked else float("-inf"), -snapshot.volume_24h, snapshot.ticker)
+
+    async def _consider(self, snapshot: MarketSnapshot, tally: _Tally) -> None:
+        self._asked[snapshot.ticker] = _Asked(self._clock.monotonic(), snapshot.book.mid)
+        evidence = await self._evidence.evidence_for(snapshot.market, snapshot.as_of)
+        answer = await self._judge.get_trading_decision(
+            snapshot, evidence, deadline_secs=self.settings.decision_deadline_secs
+        )
+        if not isinstance(answer, Decision):
+            tally.abstained += 1
+            return
+        tally.decided += 1
+        async with self._trade:  # one order at a time, each sized on what the one before has left
+            await self._act(answer, snapshot, tally)
+
+    async def _act(self, decision: Decision, asked: MarketSnapshot, tally: _Tally) -> None:
+        try:
+            snapshot = await self._exchange.get_snapshot(asked.ticker)
+        except ExchangeError as error:
+            self._decline(decision, Declined("market", "unavailable", str(error)))
+            return
+        if (stale := self._stale(decision, asked, snapshot)) is not None:
+            self._decline(decision, stale)
+            return
+        rules = TABLE[self._judge.mode]
+        self._beliefs[snapshot.ticker] = (belief_of(decision, snapshot, rules), self._clock.monotonic())
+        sized = size(decision, snapshot, self._exposure(snapshot.as_of), rules)
+        if isinstance(sized, Declined):
+            self._decline(decision, sized)
+            return
+        await self._send(_entry_intent(decision, snapshot, sized, rules), snapshot, tally)
+
+    def _stale(self, decision: Decision, asked: MarketSnapshot, snapshot: MarketSnapshot) -> Declined | None:
+        """Whether the world has moved on since the question was put."""
+        age_secs = decision.age_secs(self._clock.utc_now()) + decision.secs
+        if age_secs > self.settings.forecast_age_secs_max:
+            limit = self.settings.forecast_age_secs_max
+            return Declined("staleness", "forecast_too_old", f"{age_secs:.0f} s, at most {limit:.0f}")
+        if not snapshot.book.two_sided:
+            return Declined("staleness", "book_gone", "no bid or no ask any more")
+        moved = abs(snapshot.book.mid - asked.book.mid)
+        if moved > self.settings.move_gate:
+            detail = f"the price moved {format_cents(moved)} while the model was thinking"
+            return Declined("staleness", "price_moved", detail)
+        return None
+
+    # Sending
+
+    async def _send(self, intent: OrderIntent, snapshot: MarketSnapshot, tally: _Tally) -> None:
+        verdict = risk.check(
+            intent,
+            snapshot,
+            self._exposure(snapshot.as_of),
+            TABLE[self._judge.mode],
+            self.state,
+            self.settings.risk,
+            orders_last_minute=self._gateway.orders_last_minute,
+        )
+        if not verdict.allowed:
+            self._recorder.emit(
+                TradeDeclined(
+                    at=self._clock.utc_now(),
+                    decision_id=intent.decision_id,
+                    ticker=intent.ticker,
+                    gate="risk",
+                    reason=str(verdict.reason),
+                    detail=verdict.detail,
+                )
+            )
+            return
+        order = await self._gateway.submit(intent, verdict)
+        if order is None:
+            return
+        tally.orders += 1
+        try:
+            tally.fills += await self._reconciler.after_order()
+        except ExchangeError as error:
+            await self._set_state(TradingState.REDUCING, f"fills unknown after an order: {error}")
+
+    def _decline(self, decision: Decision, declined: Declined) -> None:
+        self._recorder.emit(
+            TradeDeclined(
+                at=self._clock.utc_now(),
+                decision_id=decision.decision_id,
+                ticker=decision.ticker,
+                gate=declined.gate,
+                reason=declined.reason,
+                detail=declined.detail,
+            )
+        )
+
+    def _reason(self, ticker: str, reason: str, detail: str) -> None:
+        """Journal why a market is not looked at, when the reason changes."""
+        if self._reasons.get(ticker) != reason:
+            self._reasons[ticker] = reason
+            self._recorder.emit(
+                MarketScreened(at=self._clock.utc_now(), ticker=ticker, reason=reason, detail=detail)
+            )
+
+    def _forget_closed(self, snapshots: dict[str, MarketSnapshot]) -> None:
+        """Memory of markets is bounded by the markets that trade."""
+        memories: tuple[dict[str, Any], ...] = (self._reasons, self._asked, self._beliefs)
+        for memory in memories:
+            if len(memory) > len(snapshots):
+                for ticker in memory.keys() - snapshots.keys():
+                    del memory[ticker]
+
+    # Totals
+
+    def _exposure(self, now: datetime) -> Exposure:
+        return self._portfolio.exposure(self._equity, now)
+
+    async def _finish(
+        self, tally: _Tally, snapshots: dict[str, MarketSnapshot], started: float, now: datetime | None
+    ) -> CycleFinished:
+        self.cycles += 1
+        status = self._judge.get_system_status()
+        book = self._portfolio
+        if snapshots:
+            self._equity = book.value(snapshots)
+        event = CycleFinished(
+            at=self._clock.utc_now(),
+            cycle=self.cycles,
+            exchange_time=now or self._clock.utc_now(),
+            secs=self._clock.monotonic() - started,
+            scanned=tally.scanned,
+            screened=tally.screened,
+            decided=tally.decided,
+            abstained=tally.abstained,
+            orders=tally.orders,
+            fills=tally.fills,
+            mode=status.mode,
+            state=self.state,
+            cash=book.cash,
+            equity=self._equity,
+            realized_pnl=book.realized_pnl,
+            open_positions=len(book.positions),
+            resting_orders=len(book.orders),
+            ai_cost=status.cost,
+            contracts_held=sum(position.size for position in book.positions.values()),
+            providers={name.value: health.value for name, health in status.providers.items()},
+            active_route=str(status.active_route or ""),
+        )
+        self._recorder.emit(event)
+        return event
+
+
+def _entry_intent(
+    decision: Decision, snapshot: MarketSnapshot, sized: Sized, rules: ModeRules
+) -> OrderIntent:
+    return OrderIntent(
+        client_order_id=client_order_id(decision.decision_id, decision.ticker, Purpose.ENTRY),
+        decision_id=decision.decision_id,
+        ticker=decision.ticker,
+        event_ticker=snapshot.market.event_ticker,
+        purpose=Purpose.ENTRY,
+        side=sized.side,
+        action=Action.BUY,
+        count=sized.count,
+        limit_price=sized.limit_price,
+        time_in_force=TimeInForce.GOOD_TILL_CANCELED,
+        reason=sized.detail,
+        expires_at=snapshot.as_of + timedelta(seconds=rules.entry_ttl_secs),
+    )
