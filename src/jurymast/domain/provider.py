@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from jurymast.domain.money import Micros
+
+_VERSION = re.compile(r"[-:@](latest|\d{4}|\d{8}|\d{4}-\d\d-\d\d)$")
 
 
 class ProviderName(StrEnum):
@@ -132,7 +135,7 @@ class AIResponse:
     def swapped(self) -> bool:
         """Whether another model answered than was asked; a dated id of the same model is none."""
         asked, served = self.requested_model, self.served_model
-        return bool(served) and not (served.startswith(asked) or asked.startswith(served))
+        return bool(served) and _VERSION.sub("", served) != _VERSION.sub("", asked)
 
 
 class FailureKind(StrEnum):

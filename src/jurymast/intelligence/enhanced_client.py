@@ -59,23 +59,27 @@ class EnhancedAIClient:
         )
         if not TABLE[self.fallback_manager.mode].ask_ai:
             return self.get_emergency_decision(snapshot)
-        source_ids = {item.source_id for item in evidence}
-
-        def validate(response: AIResponse) -> _Belief | Rejected:
-            return parse_forecast(response.content, source_ids)
-
         try:
-            request = forecast_request(snapshot, evidence)
             async with asyncio.timeout(deadline_secs + GRACE_SECS):
-                outcome: _Outcome = await self.fallback_manager.get_fallback_decision(
-                    request, validate, deadline_secs=deadline_secs
-                )
+                outcome = await self._ask(snapshot, evidence, deadline_secs)
         except TimeoutError:
             detail = f"no answer within {deadline_secs:g} s"
             return self._abstained(question, AbstainReason.ALL_PROVIDERS_FAILED, detail)
         except Exception as error:  # the trader must get an answer, whatever broke in here
             return self._abstained(question, AbstainReason.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
         return self._concluded(question, outcome)
+
+    async def _ask(
+        self, snapshot: MarketSnapshot, evidence: tuple[EvidenceItem, ...], deadline_secs: float
+    ) -> _Outcome:
+        source_ids = {item.source_id for item in evidence}
+
+        def validate(response: AIResponse) -> _Belief | Rejected:
+            return parse_forecast(response.content, source_ids)
+
+        return await self.fallback_manager.get_fallback_decision(
+            forecast_request(snapshot, evidence), validate, deadline_secs=deadline_secs
+        )
 
     def get_emergency_decision(self, snapshot: MarketSnapshot) -> Abstain:
         """What is decided without any model: no new risk, and why."""

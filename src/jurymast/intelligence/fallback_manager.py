@@ -198,7 +198,8 @@ class FallbackManager:
             if not treatment.fail_over:
                 return self._nobody(walk, AbstainReason.CONTENT_FILTER, str(failure))
             fast = walk.attempts[-1].secs < self.settings.work.fast_failure_secs
-            if retry or others or not (treatment.retry_here and fast):
+            worth = treatment.retry_here and fast and candidate.health.usable
+            if retry or others or not worth:
                 break
         if failure.kind not in MODEL_ONLY:
             walk.given_up.add(route.provider)
@@ -249,7 +250,7 @@ class FallbackManager:
         route = candidate.route
         self._fold(route, Sign.SUCCESS)
         self._ladder = ladders.answered(self._ladder)
-        self._answered_by(route, next((a.detail for a in walk.attempts if a.sent), "") or "health")
+        self._answered_by(route, next((a.detail for a in walk.attempts if a.sent), ""))
         self._step()
         tier = self._providers.tier(route)
         first = self._providers.routes()[0].provider
@@ -474,6 +475,9 @@ class FallbackManager:
         old, self._active = self._active, route
         if old is None and not self.failover_history and route is not None:
             return  # the first answer of a run is no failover
+        if not reason:
+            sick = old is not None and not self._health[old].usable
+            reason = f"{old} is {self._health[old].state}" if old and sick else "it answers again"
         at = self._clock.utc_now()
         self.failover_history.append(FailoverEvent(at, old, route, reason))
         self._report(FailedOver(at=at, from_route=old, to_route=route, reason=reason))

@@ -41,5 +41,10 @@ def reserve(budget: Budget, amount: Micros) -> Budget | None:
 
 
 def settle(budget: Budget, held: Micros, cost: Micros) -> Budget:
-    """Give back a hold and book what it really cost."""
+    """Give back a hold and book what it really cost (both >= 0).
+
+    Raises ValueError for more than is held: a hold settled twice would open the budget again.
+    """
+    if not 0 <= held <= budget.held or cost < 0:
+        raise ValueError(f"can't settle {held} of {budget.held} held at a cost of {cost}")
     return replace(budget, held=budget.held - held, spent=budget.spent + cost)

@@ -143,7 +143,9 @@ def isolate(health: RouteHealth, reason: str) -> RouteHealth:
 
 
 def restore(health: RouteHealth, now: float) -> RouteHealth:
-    """Put an isolated or latched route back: half-open, to be probed at once."""
+    """Put a route back that is not used: half-open, to be probed at once. A usable one stays as it is."""
+    if health.usable:
+        return health
     return replace(
         health, state=RouteState.HALF_OPEN, probes_ok=0, next_probe_at=now, reason="put back by hand"
     )

@@ -59,7 +59,7 @@ def exit_for(
         return ExitPlan(ExitReason.TAKE_PROFIT, position.size, bid, detail)
     cap = equity * settings.hard_market_cap_bp // 10_000
     if position.cost > cap:
-        excess = position.size * (position.cost - cap) // position.cost
+        excess = -(-position.size * (position.cost - cap) // position.cost)
         count = -(-excess // CONTRACT) * CONTRACT
         detail = f"{position.cost / PAYOUT:.2f} dollars at stake, hard cap {cap / PAYOUT:.2f}"
         return ExitPlan(ExitReason.CAP_BREACH, min(count, position.size), bid, detail)

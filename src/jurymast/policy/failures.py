@@ -4,7 +4,8 @@ A reply that is no answer becomes a :class:`Failure` of one kind, and the kind s
 :data:`TREATMENTS` and :data:`BILLING` hold one row per kind and nothing else decides.
 
 Vendors agree on no error format, so words are read from the most to the least specific:
-``error.code``, then ``error.type``, then phrases of the message (xAI answers a wrong key with a bare 400,
+``error.details.error_code`` (Anthropic's spend cap calls itself a rate limit otherwise), ``error.code``,
+then ``error.type``, then phrases of the message (xAI answers a wrong key with a bare 400,
 Anthropic an empty account with ``invalid_request_error``), then general words, then the HTTP status. An
 unknown 4xx is our fault until proven otherwise, an unknown 5xx theirs.
 Sources: the vendors' error guides and SDKs, and replies recorded in public issue trackers.
@@ -140,6 +141,7 @@ _PHRASES: Final[tuple[tuple[re.Pattern[str], FailureKind], ...]] = tuple(
         (r"context (length|window|size)|(prompt|input) is too long|maximum prompt length",
          FailureKind.CONTEXT_LENGTH),
         (r"\bmodel\b.* (not found|does not exist)", FailureKind.MODEL_GONE),
+        (r"at capacity|overloaded|server busy", FailureKind.OVERLOADED),
         # llama-cpp-python answers a request that fails its validation with a 500.
         (r"'loc': \('body'", FailureKind.BAD_REQUEST),
     )
@@ -235,7 +237,7 @@ def _parse_date(text: str) -> datetime | None:
 
 def _classify(status: int, body: bytes, *, html: bool, retry_after_secs: float | None) -> Failure:
     error = _error_of(body)
-    code = _word(error.get("code")) or _word(error.get("type"))
+    code = next(iter(_words(error)), None)
     if error:
         kind, detail = _kind_of(status, error), str(error.get("message") or code or "no message")
     elif status in _EDGE_STATUSES or (status not in _PLAIN_STATUSES and (html or _is_html(body))):
@@ -277,7 +279,7 @@ def _error_of(body: bytes) -> dict[str, Any]:
 
 
 def _kind_of(status: int, error: Mapping[str, Any]) -> FailureKind:
-    words = [word for key in ("code", "type") if (word := _word(error.get(key)))]
+    words = _words(error)
     message = str(error.get("message", ""))[:_MESSAGE_CHARS_MAX].lower()
     for word in words:
         if word in _SPECIFIC_WORDS:
@@ -291,9 +293,10 @@ def _kind_of(status: int, error: Mapping[str, Any]) -> FailureKind:
         if word in _GENERAL_WORDS:
             return _GENERAL_WORDS[word]
     # Inside a 200 the status says nothing, but local servers put theirs where OpenAI has a code.
-    stated = error.get("code")
-    inner = status < 400 and type(stated) is int and 400 <= stated < 600
-    return _kind_of_status(stated if inner else 500 if status < 400 else status)
+    if status < 400:
+        stated = error.get("code")
+        status = stated if type(stated) is int and 400 <= stated < 600 else 500
+    return _kind_of_status(status)
 
 
 def _kind_of_status(status: int) -> FailureKind:
@@ -304,8 +307,12 @@ def _kind_of_status(status: int) -> FailureKind:
     return FailureKind.BAD_REQUEST if status < 500 else FailureKind.SERVER_ERROR
 
 
-def _word(value: object) -> str | None:
-    return value[:DETAIL_CHARS_MAX] if isinstance(value, str) and value else None
+def _words(error: Mapping[str, Any]) -> list[str]:
+    """The machine-readable words of an error, the most specific first."""
+    details = error.get("details")
+    inner = details.get("error_code") if isinstance(details, dict) else None
+    stated = (inner, error.get("code"), error.get("type"))
+    return [word[:DETAIL_CHARS_MAX] for word in stated if isinstance(word, str) and word]
 
 
 def _is_html(body: bytes) -> bool:

@@ -49,9 +49,7 @@ THROUGH_BROKER: Final = FeeSchedule(checked_on=date(2026, 10, 7), precision=CENT
 """Everybody else."""
 
 
-def fee(
-    price: Micros, count: Centi, *, maker: bool = False, schedule: FeeSchedule = DIRECT_MEMBER
-) -> Micros:
+def fee(price: Micros, count: Centi, *, maker: bool = False, schedule: FeeSchedule = DIRECT_MEMBER) -> Micros:
     """Fee of one execution in micro-dollars, rounded up. ``price`` may be in the terms of either side.
 
     Raises ValueError for a price outside [$0, $1] or a negative count.

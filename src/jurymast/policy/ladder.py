@@ -161,7 +161,6 @@ def _moved(ladder: Ladder, mode: EmergencyMode, reason: str, now: float, setting
         reason=reason,
         entered_at=now,
         successes=0,
-        failures_in_row=0,
         changes=changes[-settings.flap_changes :],
         held_until=now + settings.flap_hold_secs if flapping else ladder.held_until,
     )

@@ -2,8 +2,8 @@
 
 The text must be one JSON object with exactly the asked fields, of exactly the asked types. Nothing is
 repaired, guessed or defaulted: 0.85 is not 85, "BUY_NO" is not a belief, NaN is nothing, a percent
-outside 1..99 is refused, a cited source must be one that was handed in. Whatever is refused says why,
-and counts against the route that said it.
+outside 1..99 is refused, a cited source must be one that was handed in. An abstention is one whatever
+the beliefs beside it. Whatever is refused says why, and counts against the route that said it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from jurymast.domain.decision import CitedFact, EvidenceQuality, Forecast, Resol
 ANSWER_BYTES_MAX = 64_000
 FACTS_MAX = 20
 TEXT_CHARS_MAX = 4_000
+REASON_CHARS_MAX = 500
 FIELDS = frozenset(
     {
         "probability_pct",
@@ -57,7 +58,7 @@ def parse_forecast(text: str, source_ids: Collection[str]) -> Forecast | ModelAb
     try:
         return _forecast(_decode(text), source_ids)
     except _RefusedError as refused:
-        return Rejected(str(refused))
+        return Rejected(str(refused)[:REASON_CHARS_MAX])
 
 
 def _decode(text: str) -> dict[str, Any]:
@@ -120,6 +121,8 @@ def _text(data: dict[str, Any], name: str) -> str:
     value = data[name]
     if not isinstance(value, str):
         _refuse(f"{name} is not text")
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        _refuse(f"{name} holds half a surrogate pair, which no file or wire can carry")
     return value[:TEXT_CHARS_MAX]
 
 
@@ -140,8 +143,9 @@ def _facts(items: object, source_ids: Collection[str]) -> tuple[CitedFact, ...]:
 def _unfenced(text: str) -> str:
     """Without a Markdown fence around the whole answer: the one wrapping that many models add."""
     stripped = text.strip()
-    if stripped.startswith("```") and stripped.endswith("```") and "\n" in stripped:
-        return stripped.split("\n", 1)[1].removesuffix("```")
+    opening, _, rest = stripped.partition("\n")
+    if opening.rstrip() in {"```", "```json"} and rest.endswith("```"):
+        return rest.removesuffix("```")
     return stripped
 
 

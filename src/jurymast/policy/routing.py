@@ -3,7 +3,8 @@
 Order: what health says first (usable, half-open, open), then the operator's priority, then the order of
 models within a provider. A suspect route keeps its place: demoted for one failure it would see no more
 traffic and never clear itself. Routes that asking can't mend (latched, isolated) are left out
-with their reason. An open route stays at the end of the list: the last route is never banned.
+with their reason. Of the open routes one stays, at the end of the list: the last route is never banned,
+and no decision spends more than one send on routes that are known to be sick.
 """
 
 from __future__ import annotations
@@ -76,6 +77,10 @@ def rank(candidates: Iterable[Candidate], *, preferred: ProviderName | None = No
             c.route,
         )
     )
+    sick = [candidate for candidate in usable if candidate.health.state is RouteState.OPEN]
+    for candidate in sick[1:]:
+        usable.remove(candidate)
+        skipped.append(Skipped(candidate.route, f"open: {candidate.health.reason}"))
     return Plan(tuple(usable), tuple(skipped))
 
 

@@ -105,7 +105,7 @@ class TradingCycle:
         self._clock = clock
         self._reasons: dict[str, str] = {}
         self._asked: dict[str, _Asked] = {}
-        self._beliefs: dict[str, tuple[Belief, float]] = {}
+        self._decisions: dict[str, tuple[Decision, float]] = {}
         self._trade = asyncio.Lock()
         self._mode = judge.mode
         self._equity: Micros = 0
@@ -169,16 +169,19 @@ class TradingCycle:
             snapshot = snapshots.get(position.ticker)
             if snapshot is None or position.ticker in busy:
                 continue
-            plan = exit_for(
-                position, snapshot, self._equity, self.settings.exits, self._fresh_belief(position.ticker)
-            )
+            belief = self._live_belief(snapshot)
+            plan = exit_for(position, snapshot, self._equity, self.settings.exits, belief)
             if plan is not None:
                 await self._send(self._exit_intent(snapshot, plan), snapshot, tally)
 
-    def _fresh_belief(self, ticker: str) -> Belief | None:
-        belief, at = self._beliefs.get(ticker, (None, 0.0))
+    def _live_belief(self, snapshot: MarketSnapshot) -> Belief | None:
+        """What a live model's fresh forecast makes of the price now; None in an outage."""
+        rules = TABLE[self._judge.mode]
+        decision, at = self._decisions.get(snapshot.ticker, (None, 0.0))
         fresh = self._clock.monotonic() - at <= self.settings.forecast_age_secs_max
-        return belief if fresh and TABLE[self._judge.mode].ask_ai else None
+        if decision is None or not fresh or not rules.ask_ai or not snapshot.book.two_sided:
+            return None
+        return belief_of(decision, snapshot, rules)
 
     def _exit_intent(self, snapshot: MarketSnapshot, plan: ExitPlan) -> OrderIntent:
         position = self._portfolio.positions[snapshot.ticker]
@@ -253,7 +256,7 @@ class TradingCycle:
             self._decline(decision, stale)
             return
         rules = TABLE[self._judge.mode]
-        self._beliefs[snapshot.ticker] = (belief_of(decision, snapshot, rules), self._clock.monotonic())
+        self._decisions[snapshot.ticker] = (decision, self._clock.monotonic())
         sized = size(decision, snapshot, self._exposure(snapshot.as_of), rules)
         if isinstance(sized, Declined):
             self._decline(decision, sized)
@@ -329,7 +332,7 @@ class TradingCycle:
 
     def _forget_closed(self, snapshots: dict[str, MarketSnapshot]) -> None:
         """Memory of markets is bounded by the markets that trade."""
-        memories: tuple[dict[str, Any], ...] = (self._reasons, self._asked, self._beliefs)
+        memories: tuple[dict[str, Any], ...] = (self._reasons, self._asked, self._decisions)
         for memory in memories:
             if len(memory) > len(snapshots):
                 for ticker in memory.keys() - snapshots.keys():

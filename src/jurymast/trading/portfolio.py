@@ -19,14 +19,13 @@ from jurymast.domain.events import (
     OrderUnresolved,
     PositionSettled,
 )
-from jurymast.domain.market import MarketSnapshot
-from jurymast.domain.money import CONTRACT, Micros, notional
+from jurymast.domain.market import MarketSnapshot, Side
+from jurymast.domain.money import CONTRACT, PAYOUT, Centi, Micros, notional
 from jurymast.domain.order import (
     Action,
     Fill,
     Order,
     OrderIntent,
-    OrderStatus,
     Position,
     Purpose,
 )
@@ -42,9 +41,29 @@ BOOK_EVENTS: tuple[type[Event], ...] = (
     PositionSettled,
 )
 """The kinds of event that make the books: all that a restart has to read."""
-FILL_IDS_KEPT = 20_000
+IDS_KEPT = 20_000
+"""Fills, and orders that have ended, of which a repetition is recognised."""
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+
+
+class _Seen:
+    """The last ``IDS_KEPT`` ids."""
+
+    def __init__(self) -> None:
+        self._order: deque[str] = deque(maxlen=IDS_KEPT)
+        self._ids: set[str] = set()
+
+    def __contains__(self, seen_id: str) -> bool:
+        return seen_id in self._ids
+
+    def add(self, seen_id: str) -> None:
+        if seen_id in self._ids:
+            return
+        if len(self._order) == IDS_KEPT:
+            self._ids.discard(self._order[0])
+        self._order.append(seen_id)
+        self._ids.add(seen_id)
 
 
 class Portfolio:
@@ -65,22 +84,24 @@ class Portfolio:
         self.orders_placed = 0
         self.fills_seen = 0
         self._events: dict[str, str] = {}
-        self._fill_ids: deque[str] = deque(maxlen=FILL_IDS_KEPT)
-        self._fill_id_set: set[str] = set()
+        self._fill_ids = _Seen()
+        self._ended_ids = _Seen()
         self._new_risk: deque[tuple[datetime, Micros]] = deque()
 
     def apply(self, event: Event) -> None:
         """Fold one fact into the books. Facts that are not about orders change nothing."""
         match event:
             case OrderIntended(intent=intent):
-                self.open_intents[intent.client_order_id] = intent
                 self._events[intent.ticker] = intent.event_ticker
+                if intent.client_order_id not in self._ended_ids:
+                    self.open_intents[intent.client_order_id] = intent
             case OrderChanged(order=order):
                 self._order_changed(order)
             case OrderRefused(client_order_id=client_order_id):
                 self._forget(client_order_id)
             case OrderUnresolved(client_order_id=client_order_id):
-                self.unresolved.add(client_order_id)
+                if client_order_id in self.open_intents:
+                    self.unresolved.add(client_order_id)
             case OrderFilled(fill=fill):
                 self._filled(fill)
             case PositionSettled(settlement=settlement, pnl=pnl):
@@ -96,7 +117,7 @@ class Portfolio:
             self.apply(event)
 
     def knows_fill(self, fill_id: str) -> bool:
-        return fill_id in self._fill_id_set
+        return fill_id in self._fill_ids
 
     def event_of(self, ticker: str) -> str:
         """The event a market belongs to, as far as our orders have told."""
@@ -133,11 +154,13 @@ class Portfolio:
     def exposure(self, equity: Micros, now: datetime) -> Exposure:
         """What is held and at stake, for the rules. ``now`` is exchange time."""
         by_market: dict[str, Micros] = {p.ticker: p.max_loss for p in self.positions.values()}
+        pending: Micros = 0
         for client_order_id, intent in self.open_intents.items():
             if intent.purpose is Purpose.ENTRY:
                 order = self.orders.get(client_order_id)
-                at_stake = self._collateral(order) if order else notional(intent.limit_price, intent.count)
+                at_stake = _all_in(intent.limit_price, order.remaining if order else intent.count)
                 by_market[intent.ticker] = by_market.get(intent.ticker, 0) + at_stake
+                pending += at_stake
         by_event: dict[str, Micros] = {}
         for ticker, at_stake in by_market.items():
             event = self.event_of(ticker)
@@ -150,8 +173,8 @@ class Portfolio:
             positions=dict(self.positions),
             by_market=by_market,
             by_event=by_event,
-            new_risk_hour=sum(cost for at, cost in self._new_risk if now - at <= HOUR),
-            new_risk_day=sum(cost for _, cost in self._new_risk),
+            new_risk_hour=pending + sum(cost for at, cost in self._new_risk if now - at <= HOUR),
+            new_risk_day=pending + sum(cost for _, cost in self._new_risk),
             busy=frozenset(intent.ticker for intent in self.open_intents.values()),
         )
 
@@ -164,6 +187,7 @@ class Portfolio:
         if order.status.open:
             self.orders[order.client_order_id] = order
         else:
+            self._ended_ids.add(order.client_order_id)
             self._forget(order.client_order_id)
 
     def _forget(self, client_order_id: str) -> None:
@@ -172,38 +196,41 @@ class Portfolio:
         self.unresolved.discard(client_order_id)
 
     def _filled(self, fill: Fill) -> None:
-        if fill.fill_id in self._fill_id_set:
+        if fill.fill_id in self._fill_ids:
             return
-        if len(self._fill_ids) == FILL_IDS_KEPT:
-            self._fill_id_set.discard(self._fill_ids[0])
-        self._fill_ids.append(fill.fill_id)
-        self._fill_id_set.add(fill.fill_id)
+        self._fill_ids.add(fill.fill_id)
         self.last_fill_id = fill.fill_id
         self.fills_seen += 1
         self.fees_paid += fill.fee
-        value = notional(fill.price, fill.count)
-        if fill.action is Action.BUY:
-            self._bought(fill, value + fill.fee)
-        else:
-            self._sold(fill, value - fill.fee)
-
-    def _bought(self, fill: Fill, cost: Micros) -> None:
-        signed = fill.count if fill.side.value == "yes" else -fill.count
         held = self.positions.get(fill.ticker)
-        count = (held.count if held else 0) + signed
+        long = (fill.side is Side.YES) == (fill.action is Action.BUY)
+        against = held is not None and held.side is (Side.NO if long else Side.YES)
+        closing = min(held.size, fill.count) if held is not None and against else 0
+        opening = fill.count - closing
+        fee_opening = fill.fee * opening // fill.count
+        if held is not None and closing:
+            self._closed(held, fill, closing, fill.fee - fee_opening)
+        if opening and fill.action is Action.BUY:
+            self._opened(fill, opening, fee_opening)
+
+    def _opened(self, fill: Fill, count: Centi, fee: Micros) -> None:
+        cost = notional(fill.price, count) + fee
+        held = self.positions.get(fill.ticker)
+        signed = count if fill.side is Side.YES else -count
         self.positions[fill.ticker] = Position(
-            fill.ticker, self.event_of(fill.ticker), count, (held.cost if held else 0) + cost
+            fill.ticker,
+            self.event_of(fill.ticker),
+            signed + (held.count if held else 0),
+            cost + (held.cost if held else 0),
         )
         self._new_risk.append((fill.at, cost))
 
-    def _sold(self, fill: Fill, revenue: Micros) -> None:
-        held = self.positions.get(fill.ticker)
-        if held is None or held.size == 0:
-            return
-        sold = min(fill.count, held.size)
-        cost = held.cost * sold // held.size
-        self.realized_pnl += revenue - cost
-        left = held.size - sold
+    def _closed(self, held: Position, fill: Fill, count: Centi, fee: Micros) -> None:
+        """Take contracts off. Buying the other side makes pairs, which the exchange redeems at $1."""
+        price = fill.price if fill.action is Action.SELL else PAYOUT - fill.price
+        cost = held.cost * count // held.size
+        self.realized_pnl += notional(price, count) - fee - cost
+        left = held.size - count
         if left == 0:
             del self.positions[fill.ticker]
             return
@@ -212,6 +239,8 @@ class Portfolio:
 
     @staticmethod
     def _collateral(order: Order) -> Micros:
-        if order.action is not Action.BUY or order.status is not OrderStatus.RESTING:
-            return 0
-        return notional(order.limit_price + fees.fee_per_contract(order.limit_price), order.remaining)
+        return notional(order.limit_price, order.remaining) if order.action is Action.BUY else 0
+
+
+def _all_in(price: Micros, count: Centi) -> Micros:
+    return notional(price + fees.fee_per_contract(price), count)

@@ -1,0 +1,5 @@
+"""``python -m jurymast``."""
+
+from jurymast.faces.cli.main import main
+
+main()

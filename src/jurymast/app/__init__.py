@@ -1,0 +1,1 @@
+"""Settings, wiring and life of the bot: the only room that knows everybody."""

@@ -1,0 +1,225 @@
+"""Every setting of the bot, with its bounds and unit. Read by :mod:`jurymast.app.settings`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+
+from jurymast.app.settings import bounded
+from jurymast.domain.money import Micros, usd
+from jurymast.domain.provider import ProviderConfig, ProviderName, Secret
+from jurymast.policy.deadline import WorkSettings
+from jurymast.policy.detector import DetectorSettings
+from jurymast.policy.ladder import LadderSettings
+
+HOUR = 3_600.0
+DAY = 24 * HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class BotSection:
+    """The process itself."""
+
+    data_dir: str = "jurymast-data"
+    seed: int = bounded(0, low=0, high=2**31, unit="", doc="of every random choice, here and in the lab")
+    cycle_secs: float = bounded(30.0, low=0.1, high=HOUR, unit="s", doc="from one cycle's start to the next")
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeSection:
+    """The embedded exchange: SIMULATED flow around real questions with real outcomes."""
+
+    cash_usd: int = bounded(10_000, low=1, high=10_000_000, unit="USD", doc="cash at the first start")
+    speed: float = bounded(1_800.0, low=0.1, high=100_000.0, unit="x", doc="exchange seconds per second")
+    start: datetime = field(default=datetime(2025, 12, 12, tzinfo=UTC))
+    questions: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TradingSection:
+    """One trading cycle."""
+
+    decision_deadline_secs: float = bounded(
+        60.0, low=1.0, high=600.0, unit="s", doc="for one decision, all told"
+    )
+    decisions_per_cycle: int = bounded(4, low=1, high=100, unit="", doc="markets put to a model in one cycle")
+    concurrency: int = bounded(4, low=1, high=50, unit="", doc="questions under way at once")
+    ask_again_secs: float = bounded(
+        900.0, low=1.0, high=DAY, unit="s", doc="before a market is asked about again"
+    )
+    forecast_age_secs_max: float = bounded(
+        900.0, low=1.0, high=DAY, unit="s", doc="oldest forecast traded on"
+    )
+    days_to_close_max: float = bounded(90.0, low=0.01, high=3_650.0, unit="d", doc="furthest close traded")
+    order_cost_usd_max: int = bounded(500, low=1, high=1_000_000, unit="USD", doc="hard limit of one order")
+    orders_per_minute_max: int = bounded(
+        60, low=1, high=10_000, unit="/min", doc="hard limit of the order rate"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FailoverSection:
+    """How providers are asked, judged sick and found well."""
+
+    budget_usd_per_day: float = bounded(
+        5.0, low=0.0, high=100_000.0, unit="USD", doc="hard limit; 0 means none"
+    )
+    sends_max: int = bounded(3, low=1, high=10, unit="", doc="requests sent for one decision")
+    attempt_secs_max: float = bounded(25.0, low=0.1, high=600.0, unit="s", doc="for one request")
+    attempt_secs_min: float = bounded(2.0, low=0.05, high=600.0, unit="s", doc="below which none is sent")
+    open_secs: float = bounded(
+        15.0, low=0.1, high=HOUR, unit="s", doc="first wait before a sick route is probed"
+    )
+    open_secs_max: float = bounded(300.0, low=0.1, high=DAY, unit="s", doc="longest such wait")
+    latch_probe_secs: float = bounded(
+        3_600.0, low=1.0, high=DAY, unit="s", doc="wait after key, credit, model failures"
+    )
+    probe_timeout_secs: float = bounded(15.0, low=0.1, high=120.0, unit="s", doc="for one probe")
+    probe_idle_secs: float = bounded(
+        300.0, low=1.0, high=DAY, unit="s", doc="unasked routes are probed this often"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LadderSection:
+    """When the mode changes. See docs/policies/modes.md."""
+
+    thin_secs: float = bounded(
+        60.0, low=0.0, high=DAY, unit="s", doc="with one able provider, before CONSERVATIVE"
+    )
+    suspend_after_secs: float = bounded(
+        4 * HOUR, low=1.0, high=30 * DAY, unit="s", doc="without any, before SUSPENDED"
+    )
+    dwell_secs: float = bounded(300.0, low=0.0, high=DAY, unit="s", doc="on a rung before rising")
+    successes_to_rise: int = bounded(3, low=1, high=1_000, unit="", doc="validated answers before rising")
+    failed_decisions_max: int = bounded(3, low=1, high=1_000, unit="", doc="in a row, before MINIMAL")
+    flap_changes: int = bounded(
+        4, low=2, high=1_000, unit="", doc="changes in the window that count as flapping"
+    )
+    flap_window_secs: float = bounded(HOUR, low=1.0, high=DAY, unit="s", doc="window of the flap count")
+    flap_hold_secs: float = bounded(
+        HOUR, low=0.0, high=DAY, unit="s", doc="how long flapping holds the safer rung"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LabSection:
+    """Emulated providers. Everything they say is SIMULATED."""
+
+    emulate: bool = False
+    weather: bool = False
+    latency_scale: float = bounded(
+        0.2, low=0.0, high=10.0, unit="x", doc="emulated latency against the measured"
+    )
+    control_port: int = bounded(
+        8790, low=0, high=65_535, unit="", doc="of the fault control; 0 takes a free one"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSection:
+    """One provider. Without a key, a provider that needs one is left out."""
+
+    base_url: str
+    models: tuple[str, ...]
+    priority: int
+    enabled: bool = True
+    api_key: Secret = field(default_factory=Secret)
+    max_concurrent: int = bounded(8, low=1, high=1_000, unit="", doc="requests under way at once")
+    stream: bool = True
+
+    def config(self, name: ProviderName) -> ProviderConfig:
+        """The same as the provider layer wants it."""
+        return ProviderConfig(
+            name=name,
+            base_url=self.base_url,
+            models=self.models,
+            priority=self.priority,
+            api_key=self.api_key,
+            max_concurrent=self.max_concurrent,
+            stream=self.stream,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ProvidersSection:
+    """The four providers, in order of default priority. Model ids checked on 2026-11-23."""
+
+    xai: ProviderSection = ProviderSection("https://api.x.ai/v1", ("grok-4.3",), 1)
+    openai: ProviderSection = ProviderSection("https://api.openai.com/v1", ("gpt-6.1-terra",), 2)
+    anthropic: ProviderSection = ProviderSection("https://api.anthropic.com/v1", ("claude-sonnet-5-5",), 3)
+    local: ProviderSection = ProviderSection("http://127.0.0.1:11434/v1", ("llama3.1:8b",), 4)
+
+    def enabled(self) -> dict[ProviderName, ProviderSection]:
+        sections = {name: getattr(self, name.value) for name in ProviderName}
+        return {name: section for name, section in sections.items() if section.enabled}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole configuration."""
+
+    bot: BotSection = BotSection()
+    exchange: ExchangeSection = ExchangeSection()
+    trading: TradingSection = TradingSection()
+    failover: FailoverSection = FailoverSection()
+    ladder: LadderSection = LadderSection()
+    lab: LabSection = LabSection()
+    providers: ProvidersSection = ProvidersSection()
+
+    @property
+    def data_dir(self) -> Path:
+        return Path(self.bot.data_dir)
+
+    @property
+    def journal_path(self) -> Path:
+        return self.data_dir / "journal.db"
+
+    @property
+    def exchange_path(self) -> Path:
+        return self.data_dir / "paper-exchange.db"
+
+    @property
+    def halt_path(self) -> Path:
+        return self.data_dir / "HALT"
+
+    @property
+    def budget_per_day(self) -> Micros:
+        return usd(str(self.failover.budget_usd_per_day))
+
+    @property
+    def work(self) -> WorkSettings:
+        return WorkSettings(
+            attempt_secs_max=self.failover.attempt_secs_max,
+            attempt_secs_min=self.failover.attempt_secs_min,
+            sends_max=self.failover.sends_max,
+        )
+
+    @property
+    def detector(self) -> DetectorSettings:
+        return DetectorSettings(
+            open_secs=self.failover.open_secs,
+            open_secs_max=self.failover.open_secs_max,
+            latch_probe_secs=self.failover.latch_probe_secs,
+        )
+
+    @property
+    def ladder_settings(self) -> LadderSettings:
+        section = self.ladder
+        return LadderSettings(
+            thin_secs=section.thin_secs,
+            suspend_after_secs=section.suspend_after_secs,
+            dwell_secs=section.dwell_secs,
+            successes_to_rise=section.successes_to_rise,
+            failed_decisions_max=section.failed_decisions_max,
+            flap_changes=section.flap_changes,
+            flap_window_secs=section.flap_window_secs,
+            flap_hold_secs=section.flap_hold_secs,
+        )
+
+
+def embedded_toml() -> str:
+    """The configuration of a run without a configuration file."""
+    return resources.files("jurymast.app").joinpath("embedded.toml").read_text(encoding="utf-8")

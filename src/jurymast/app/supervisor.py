@@ -1,0 +1,93 @@
+"""Keeps a bot running until it is told to stop: cycles, recovery probes, weather.
+
+Crash-only: an error that nobody can mend stops the process, and the next start is the normal start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from jurymast import __version__
+from jurymast.app.wiring import Bot
+from jurymast.domain.events import RunStarted, RunStopped
+from jurymast.lab.emulators.weather import play, seeded_weather
+
+RECOVERY_SECS = 1.0
+WEATHER_SECS = 3_600.0
+QUIET_SECS = 30.0
+
+
+class Supervisor:
+    """Runs the loops of one bot. ``cycles`` bounds the run, None runs until ``stop``."""
+
+    def __init__(self, bot: Bot, *, cycles: int | None = None) -> None:
+        self._bot = bot
+        self._cycles = cycles
+        self._stop = asyncio.Event()
+        self._reason = "asked to stop"
+
+    def stop(self, reason: str) -> None:
+        """Finish the cycle that runs, then stop. Safe to call from a signal handler."""
+        self._reason = reason
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Run to the end. Raises what stopped it, once everything else has been stopped."""
+        bot = self._bot
+        await bot.recorder.record(
+            RunStarted(
+                at=bot.clock.utc_now(),
+                version=__version__,
+                pid=os.getpid(),
+                seed=bot.config.bot.seed,
+                exchange=bot.exchange.describe(),
+                simulated=bot.simulated,
+            )
+        )
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                helpers = [tasks.create_task(self._recovery())]
+                if bot.fleet is not None and bot.config.lab.weather:
+                    helpers.append(tasks.create_task(self._weather()))
+                await self._cycle()
+                for helper in helpers:
+                    helper.cancel()
+        except* asyncio.CancelledError:
+            self._reason = "cancelled"
+            raise
+        finally:
+            await bot.recorder.record(RunStopped(at=bot.clock.utc_now(), reason=self._reason))
+
+    async def _cycle(self) -> None:
+        bot = self._bot
+        while not self._stop.is_set():
+            started = bot.clock.monotonic()
+            await bot.cycle.run_once()
+            if self._cycles is not None and bot.cycle.cycles >= self._cycles:
+                self._reason = f"{self._cycles} cycles done"
+                return
+            await self._pause(bot.config.bot.cycle_secs - (bot.clock.monotonic() - started))
+
+    async def _pause(self, secs: float) -> None:
+        try:
+            async with asyncio.timeout(max(secs, 0.0)):
+                await self._stop.wait()
+        except TimeoutError:
+            return
+
+    async def _recovery(self) -> None:
+        while True:
+            await self._bot.fallback.check_recovery()
+            await self._bot.clock.sleep(RECOVERY_SECS)
+
+    async def _weather(self) -> None:
+        """Seeded outages of the emulated providers, hour after hour, after a quiet start."""
+        bot = self._bot
+        assert bot.fleet is not None  # noqa: S101 (narrowing: started only with a fleet)
+        await bot.clock.sleep(QUIET_SECS)
+        hour = 0
+        while True:
+            script = seeded_weather(bot.config.bot.seed + hour, WEATHER_SECS, bot.fleet.models)
+            await play(script, bot.fleet, bot.clock)
+            hour += 1

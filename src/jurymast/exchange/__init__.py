@@ -1,0 +1,1 @@
+"""Where orders live: the embedded paper exchange on real, resolved questions."""

@@ -1,0 +1,1 @@
+"""Windows on the bot. They read the journal and watch events; nothing imports them."""

@@ -1,0 +1,116 @@
+"""Events in plain words, one line each; None for those that people need not see."""
+
+from __future__ import annotations
+
+from jurymast.domain.events import (
+    CycleFinished,
+    DecisionAbstained,
+    DecisionMade,
+    Event,
+    FailedOver,
+    FaultInjected,
+    MarketScreened,
+    ModeChanged,
+    OrderChanged,
+    OrderFilled,
+    OrderIntended,
+    OrderRefused,
+    OrderUnresolved,
+    PositionSettled,
+    ProviderChanged,
+    Reconciled,
+    RunStarted,
+    RunStopped,
+    StateChanged,
+    TradeDeclined,
+)
+from jurymast.domain.money import format_cents, format_contracts, format_usd
+from jurymast.domain.order import Action
+
+STYLES = {"good": "green", "bad": "red", "warn": "yellow", "quiet": "dim", "plain": ""}
+
+
+def describe(event: Event) -> tuple[str, str] | None:  # noqa: PLR0912 (one case per kind of event)
+    """(style, line) of an event, or None."""
+    match event:
+        case RunStarted():
+            simulated = f" SIMULATED: {', '.join(event.simulated)}." if event.simulated else ""
+            return (
+                "quiet",
+                f"jurymast {event.version} started (pid {event.pid}, seed {event.seed}).{simulated}",
+            )
+        case RunStopped():
+            return "quiet", f"stopped: {event.reason}"
+        case Reconciled():
+            found = "; ".join(event.differences) or "no differences"
+            return (
+                "warn" if event.differences else "quiet",
+                f"reconciled: {event.positions} positions, {event.orders} open orders, "
+                f"{format_usd(event.cash)} cash, {found}",
+            )
+        case FaultInjected():
+            place = f"{event.provider}/{event.model}" if event.model else event.provider
+            return "warn", f"SIMULATED outage: {place}: {event.fault}"
+        case ProviderChanged():
+            style = {"healthy": "good", "unhealthy": "bad"}.get(event.new.value, "warn")
+            return style, f"{event.provider} is {event.new} (was {event.old}): {event.reason}"
+        case FailedOver():
+            style = "bad" if event.to_route is None else "warn"
+            source, target = event.from_route or "nobody", event.to_route or "nobody"
+            return style, f"failover {source} -> {target}: {event.reason}"
+        case ModeChanged():
+            style = "good" if event.new.severity < event.old.severity else "bad"
+            return style, f"mode {event.old.upper()} -> {event.new.upper()}: {event.reason}"
+        case StateChanged():
+            style = "good" if event.new.severity < event.old.severity else "bad"
+            return style, f"trading {event.old.upper()} -> {event.new.upper()}: {event.reason}"
+        case DecisionMade(decision=d):
+            f = d.forecast
+            marked = " SIMULATED" if d.simulated else ""
+            return "plain", (
+                f"{d.ticker} {f.probability_pct}% ({f.low_pct}-{f.high_pct}) against "
+                f"{format_cents(d.market_price)}; {d.reason}; "
+                f"{format_usd(d.cost, places=4)}, {d.secs:.1f} s{marked}"
+            )
+        case DecisionAbstained(abstain=a):
+            return "warn", f"{a.ticker} no decision: {a.reason}: {a.detail}"
+        case MarketScreened():
+            return "quiet", f"{event.ticker} not asked: {event.reason}: {event.detail}"
+        case TradeDeclined():
+            return "quiet", f"{event.ticker} no trade: {event.gate}: {event.reason}: {event.detail}"
+        case OrderIntended(intent=i):
+            return "plain", (
+                f"{i.ticker} {i.action} {format_contracts(i.count)} {i.side} "
+                f"at {format_cents(i.limit_price)} ({i.purpose}): {i.reason}"
+            )
+        case OrderChanged(order=o):
+            done = f"{format_contracts(o.filled)} of {format_contracts(o.count)} filled"
+            return "quiet", f"{o.ticker} order {o.status}: {done}"
+        case OrderRefused():
+            return "warn", f"{event.ticker} order refused: {event.code}: {event.detail}"
+        case OrderUnresolved():
+            return "bad", f"{event.ticker} order of unknown fate: {event.detail}"
+        case OrderFilled(fill=f):
+            verb = "bought" if f.action is Action.BUY else "sold"
+            return "good", (
+                f"{f.ticker} {verb} {format_contracts(f.count)} {f.side} at {format_cents(f.price)}, "
+                f"fee {format_usd(f.fee, places=4)}"
+            )
+        case PositionSettled(settlement=s):
+            style = "good" if event.pnl >= 0 else "bad"
+            return style, f"{s.ticker} settled {s.result.upper()}: {format_usd(event.pnl, sign=True)}"
+        case CycleFinished():
+            return "quiet", cycle_line(event)
+        case _:
+            return None
+
+
+def cycle_line(event: CycleFinished) -> str:
+    """The totals of one cycle."""
+    return (
+        f"cycle {event.cycle} {event.exchange_time:%Y-%m-%d %H:%M} "
+        f"{event.mode.upper()} {event.state.upper()}: {event.scanned} markets, "
+        f"{event.decided} decided, {event.abstained} abstained, "
+        f"{event.orders} orders; equity {format_usd(event.equity)} "
+        f"({event.open_positions} positions), AI {format_usd(event.ai_cost, places=4)}"
+    )

@@ -1,0 +1,180 @@
+"""``status`` and ``why``: what the journal says, as facts and as text."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jurymast.domain.errors import JurymastError
+from jurymast.domain.events import (
+    CycleFinished,
+    DecisionAbstained,
+    DecisionMade,
+    Event,
+    FailedOver,
+    MarketScreened,
+    ModeChanged,
+    RunStarted,
+    RunStopped,
+    StateChanged,
+)
+from jurymast.domain.money import USD, format_usd
+from jurymast.faces.cli.narration import describe
+from jurymast.journal.queries import JournalReader
+from jurymast.ports import Recorded
+
+STALE_SECS = 120.0
+CHAIN_MAX = 200
+
+
+def status(data_dir: Path) -> dict[str, Any]:
+    """The last known state. Money in dollars, times in ISO 8601 UTC, ages in seconds."""
+    with JournalReader(data_dir / "journal.db") as journal:
+        pid = journal.writer_pid()
+        started, stopped = journal.last(RunStarted), journal.last(RunStopped)
+        cycle = journal.last(CycleFinished)
+        facts: dict[str, Any] = {
+            "running": pid is not None,
+            "pid": pid,
+            "halted": (data_dir / "HALT").exists(),
+            "simulated": list(started.simulated) if started else [],
+            "exchange": started.exchange if started else None,
+            "last_stop": stopped.reason if stopped and pid is None else None,
+            "mode": None,
+        }
+        if cycle is not None:
+            facts |= _cycle_facts(cycle)
+        for name, kind in (
+            ("mode_change", ModeChanged),
+            ("state_change", StateChanged),
+            ("failover", FailedOver),
+        ):
+            event = journal.last(kind)
+            facts[f"last_{name}"] = None if event is None else _dated(event)
+        return facts
+
+
+def _cycle_facts(cycle: CycleFinished) -> dict[str, Any]:
+    return {
+        "mode": cycle.mode.value,
+        "state": cycle.state.value,
+        "age_secs": round((datetime.now(UTC) - cycle.at).total_seconds(), 1),
+        "cycle": cycle.cycle,
+        "exchange_time": cycle.exchange_time.isoformat(),
+        "markets": cycle.scanned,
+        "providers": cycle.providers or {},
+        "active_route": cycle.active_route or None,
+        "equity_usd": cycle.equity / USD,
+        "cash_usd": cycle.cash / USD,
+        "realized_pnl_usd": cycle.realized_pnl / USD,
+        "open_positions": cycle.open_positions,
+        "resting_orders": cycle.resting_orders,
+        "ai_cost_usd": cycle.ai_cost / USD,
+    }
+
+
+def status_text(facts: dict[str, Any]) -> str:
+    """The facts for people."""
+    alive = f"running (pid {facts['pid']})" if facts["running"] else "NOT RUNNING"
+    if facts["last_stop"]:
+        alive += f", stopped: {facts['last_stop']}"
+    lines = [f"jurymast     {alive}"]
+    if facts["halted"]:
+        lines.append("halt latch   SET: no entries until `jurymast resume`")
+    if facts["simulated"]:
+        lines.append(f"SIMULATED    {', '.join(facts['simulated'])}")
+    if facts["mode"] is None:
+        return "\n".join([*lines, "no cycle has finished yet"])
+    stale = "  STALE" if facts["running"] and facts["age_secs"] > STALE_SECS else ""
+    lines += [
+        f"mode         {facts['mode'].upper()}   trading {facts['state'].upper()}",
+        f"cycle        {facts['cycle']}, {facts['age_secs']:.0f} s ago{stale}; {facts['markets']} markets, "
+        f"exchange time {facts['exchange_time'][:16]}",
+        f"answering    {facts['active_route'] or 'nobody'}",
+        "providers    " + "  ".join(f"{name} {health}" for name, health in facts["providers"].items()),
+        f"equity       {format_usd(round(facts['equity_usd'] * USD))}   cash "
+        f"{format_usd(round(facts['cash_usd'] * USD))}   realised "
+        f"{format_usd(round(facts['realized_pnl_usd'] * USD), sign=True)}",
+        f"positions    {facts['open_positions']}   resting orders {facts['resting_orders']}",
+        f"AI cost      {format_usd(round(facts['ai_cost_usd'] * USD), places=4)} since the start",
+    ]
+    for name in ("mode_change", "state_change", "failover"):
+        if (event := facts[f"last_{name}"]) is not None:
+            lines.append(f"last         {event['at'][11:19]} {event['line']}")
+    return "\n".join(lines)
+
+
+def why(data_dir: Path, ticker: str | None) -> dict[str, Any]:
+    """The chain of reasons of a market's last story; the last market asked about when no ticker is named."""
+    with JournalReader(data_dir / "journal.db") as journal:
+        if ticker is None:
+            last = journal.events([DecisionMade, DecisionAbstained], newest_first=True, limit=1)
+            if not last:
+                raise JurymastError("no model has been asked about any market yet")
+            ticker = str(last[0].event.ticker)
+        story = journal.events(ticker=ticker, newest_first=True, limit=CHAIN_MAX)
+        if not story:
+            raise JurymastError(
+                f"the journal has nothing about {ticker}: it was never listed, or never reached a filter. "
+                "Tickers are case-sensitive."
+            )
+        chain = _last_story(story)
+        mode = _before(journal, ModeChanged, chain[-1])
+        return {
+            "ticker": ticker,
+            "traded": any(type(row.event).__name__ == "OrderFilled" for row in chain),
+            "mode": mode or "normal",
+            "chain": [{"seq": row.seq, **_dated(row.event)} for row in chain] + _attempts(chain),
+        }
+
+
+def _last_story(newest_first: list[Recorded]) -> list[Recorded]:
+    """From the last question to a model onwards, or the last refusal to ask."""
+    chain: list[Recorded] = []
+    for row in newest_first:
+        chain.append(row)
+        if isinstance(row.event, DecisionMade | DecisionAbstained):
+            break
+        if isinstance(row.event, MarketScreened) and len(chain) == 1:
+            break
+    return chain[::-1]
+
+
+def _before(journal: JournalReader, kind: type[ModeChanged], row: Recorded) -> str | None:
+    modes = [r for r in journal.events([kind], newest_first=True, limit=CHAIN_MAX) if r.seq < row.seq]
+    return modes[0].event.new.value if modes and isinstance(modes[0].event, ModeChanged) else None
+
+
+def _attempts(chain: list[Recorded]) -> list[dict[str, Any]]:
+    rows = []
+    for row in chain:
+        match row.event:
+            case DecisionMade(decision=source):
+                attempts = source.attempts
+            case DecisionAbstained(abstain=source):
+                attempts = source.attempts
+            case _:
+                continue
+        for attempt in attempts:
+            detail = f": {attempt.detail}" if attempt.detail else ""
+            line = f"{attempt.route} {attempt.outcome} in {attempt.secs:.1f} s{detail}"
+            rows.append({"seq": row.seq, "at": row.event.at.isoformat(), "kind": "attempt", "line": line})
+    return rows
+
+
+def why_text(chain: dict[str, Any]) -> str:
+    """The chain for people."""
+    verdict = "traded" if chain["traded"] else "not traded"
+    lines = [f"{chain['ticker']}: {verdict} (mode {chain['mode'].upper()})"]
+    lines += [f"  {row['at'][11:19]} {row['line']}" for row in chain["chain"]]
+    return "\n".join(lines)
+
+
+def _dated(event: Event) -> dict[str, Any]:
+    described = describe(event)
+    return {
+        "at": event.at.isoformat(),
+        "kind": type(event).__name__,
+        "line": described[1] if described else type(event).__name__,
+    }

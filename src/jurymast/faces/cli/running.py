@@ -1,0 +1,205 @@
+"""``run`` and ``demo``: start a bot and show what it does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jurymast.app.clock import SystemClock
+from jurymast.app.config import Config, embedded_toml
+from jurymast.app.demo import Demo, DemoReport, Phase
+from jurymast.app.settings import load_settings
+from jurymast.app.supervisor import Supervisor
+from jurymast.app.wiring import Bot, build
+from jurymast.domain.errors import ConfigError, JurymastError
+from jurymast.domain.events import CycleFinished, Event, MarketScreened, ProbeSent, RouteChanged
+from jurymast.domain.money import USD
+from jurymast.faces.cli.live import LiveView
+from jurymast.faces.cli.narration import STYLES, describe
+
+NOISE = (MarketScreened, ProbeSent, RouteChanged)
+"""Kinds that fill the journal and not the screen."""
+DEMO_PACE_SECS = 2.2
+
+
+def load_config(
+    config_file: Path | None, *, data_dir: Path | None, seed: int | None, weather: bool | None
+) -> Config:
+    """The configuration of a run: file or built-in, environment, then the command line."""
+    if config_file is None:
+        text, source = embedded_toml(), "the built-in configuration"
+    else:
+        try:
+            text, source = config_file.read_text(encoding="utf-8"), str(config_file)
+        except OSError as error:
+            raise ConfigError(
+                f"{config_file} can't be read: {error.strerror}. Nothing was started."
+            ) from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{config_file} is not UTF-8 text. Nothing was started.") from error
+    config = load_settings(Config, text, source=source, environ=os.environ)
+    bot, lab = config.bot, config.lab
+    if data_dir is not None:
+        bot = replace(bot, data_dir=str(data_dir))
+    if seed is not None:
+        bot = replace(bot, seed=seed)
+    if weather is not None:
+        lab = replace(lab, weather=weather)
+    return replace(config, bot=bot, lab=lab)
+
+
+def run_bot(config: Config, *, cycles: int | None, as_json: bool) -> None:
+    """Run until the cycles are done or a signal comes; the screen shows it as it happens."""
+    _cured(lambda: asyncio.run(_run(config, cycles, as_json)))
+
+
+async def _run(config: Config, cycles: int | None, as_json: bool) -> None:
+    show = _shower(as_json)
+    async with build(config, clock=SystemClock(), watch=show) as bot:
+        supervisor = Supervisor(bot, cycles=cycles)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, supervisor.stop, f"signal {number.name}")
+        if as_json:
+            await supervisor.run()
+        elif sys.stdout.isatty():
+            with LiveView(bot) as view:
+                show.to(view.add)
+                await supervisor.run()
+        else:
+            for line in banner(bot):
+                click.echo(line)
+            await supervisor.run()
+
+
+def run_demo(seed: int, *, fast: bool, as_json: bool) -> None:
+    """Play the demo and print its report."""
+
+    def tell(phase: Phase) -> None:
+        if not as_json:
+            click.secho(f"\n== {phase.title} == ", bold=True, nl=False)
+            click.echo(phase.story)
+
+    def watch(event: Event) -> None:
+        if not as_json and not isinstance(event, NOISE):
+            _echo(event)
+
+    if not as_json:
+        click.echo(
+            "SIMULATED: emulated providers, embedded exchange, virtual time. No key, no network, no money."
+        )
+    story = Demo(seed, pace_secs=0.0 if fast else DEMO_PACE_SECS, tell=tell, watch=watch)
+    report: list[DemoReport] = []
+    _cured(lambda: report.append(asyncio.run(story.run())))
+    facts = report[0].as_json()
+    click.echo(json.dumps(facts) if as_json else _demo_text(facts))
+
+
+def banner(bot: Bot) -> list[str]:
+    """What runs, what is not real, and what to try."""
+    lines = [f"jurymast on {bot.exchange.describe()}"]
+    if bot.fleet is not None:
+        lines += [
+            "SIMULATED providers answer: no key, no network, no money.",
+            f"break one:  curl -X POST {bot.fleet.control_url}/faults "
+            """-d '{"provider": "xai", "fault": "refuse"}'""",
+            f"mend all:   curl -X DELETE {bot.fleet.control_url}/faults",
+        ]
+    lines.append(f"journal:    {bot.config.journal_path}   (`jurymast status`, `jurymast why --last`)")
+    return lines
+
+
+class _Shower:
+    """Where events go: lines, JSON, or a live view once there is one."""
+
+    def __init__(self, show: Callable[[Event], None]) -> None:
+        self._show = show
+
+    def to(self, show: Callable[[Event], None]) -> None:
+        self._show = show
+
+    def __call__(self, event: Event) -> None:
+        self._show(event)
+
+
+def _shower(as_json: bool) -> _Shower:
+    def lines(event: Event) -> None:
+        if not isinstance(event, NOISE):
+            _echo(event)
+
+    def cycles(event: Event) -> None:
+        if isinstance(event, CycleFinished):
+            click.echo(json.dumps(_cycle_json(event)))
+
+    return _Shower(cycles if as_json else lines)
+
+
+def _echo(event: Event) -> None:
+    described = describe(event)
+    if described is not None:
+        style, line = described
+        click.secho(f"{event.at:%H:%M:%S} {line}", fg=_colour(style), dim=style == "quiet" or None)
+
+
+def _colour(style: str) -> str | None:
+    colour = STYLES[style]
+    return colour if colour not in {"", "dim"} else None
+
+
+def _cycle_json(event: CycleFinished) -> dict[str, Any]:
+    return {
+        "cycle": event.cycle,
+        "exchange_time": event.exchange_time.isoformat(),
+        "mode": event.mode.value,
+        "state": event.state.value,
+        "scanned": event.scanned,
+        "decided": event.decided,
+        "abstained": event.abstained,
+        "orders": event.orders,
+        "fills": event.fills,
+        "open_positions": event.open_positions,
+        "equity_usd": event.equity / USD,
+        "ai_cost_usd": event.ai_cost / USD,
+        "active_route": event.active_route or None,
+        "providers": event.providers,
+        "secs": round(event.secs, 3),
+    }
+
+
+def _demo_text(facts: dict[str, Any]) -> str:
+    rungs = ", ".join(f"{count} {rung}" for rung, count in facts["decisions_by_rung"].items() if count)
+    return "\n".join(
+        [
+            "",
+            "What happened (SIMULATED)",
+            f"  decisions    {rungs}",
+            f"  by provider  {', '.join(f'{n} {p}' for p, n in facts['decisions_by_provider'].items())}",
+            f"  failovers    {'; '.join(facts['failovers']) or 'none'}",
+            f"  modes        {'; '.join(facts['mode_changes']) or 'none'}, ended {facts['final_mode']}",
+            f"  orders       {facts['orders']}, {facts['duplicate_orders']} duplicates, "
+            f"{facts['entries_in_emergency']} entries without judgement",
+            f"  P&L          {facts['pnl_usd']:+.2f} USD marked at the bid",
+            f"  Brier        {facts['brier']} ours, {facts['brier_market']} the market's "
+            f"({facts['forecasts_scored']} forecasts against real outcomes)",
+        ]
+    )
+
+
+def _cured(action: Callable[[], None]) -> None:
+    """Run; unwrap our own error from a task group, so that it is told in one line."""
+    try:
+        action()
+    except* JurymastError as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None

@@ -1,0 +1,294 @@
+"""One vendor, asked over HTTP: what the four providers share.
+
+A request waits for a slot (the wait counts), is sent once, and comes back as a complete answer or as
+ProviderError. Nothing is retried here. Cancelling a request closes its connection and frees its slot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Final
+
+from jurymast.domain.errors import ConfigError, ProviderError
+from jurymast.domain.money import Micros
+from jurymast.domain.provider import (
+    AIRequest,
+    AIResponse,
+    Billing,
+    Failure,
+    FailureKind,
+    Message,
+    ModelInfo,
+    ProviderConfig,
+    ProviderName,
+    Route,
+    Usage,
+)
+from jurymast.domain.status import HealthCheckResult
+from jurymast.intelligence.providers.catalogue import Catalogue, default_catalogue
+from jurymast.intelligence.providers.reading import StreamLimits, read_stream
+from jurymast.intelligence.providers.transport import AiohttpTransport, Stage, TransportError
+from jurymast.intelligence.providers.wire import Completion, Wire, decode_object
+from jurymast.policy.failures import BILLING, classify_reply
+from jurymast.ports import HttpReply, TimeLimits, Transport
+
+CONNECT_SECS_MAX: Final = 5.0
+IDLE_SHARE: Final = 0.4
+IDLE_SECS_MAX: Final = 20.0
+MODELS_LISTED_MAX: Final = 1_000
+SIMULATED_HEADER: Final = "x-jurymast-simulated"
+
+PROBE: Final = AIRequest(
+    messages=(Message("user", "Reply with the single word ok."),),
+    # A reasoning model may spend them all before its first word; it is alive all the same.
+    max_output_tokens=16,
+)
+
+_KINDS: Final[Mapping[Stage, FailureKind]] = {
+    Stage.REFUSED: FailureKind.CONNECT,
+    Stage.RESET: FailureKind.RESET,
+    Stage.CONNECT_TIMEOUT: FailureKind.CONNECT,
+    Stage.FIRST_BYTE_TIMEOUT: FailureKind.FIRST_TOKEN_TIMEOUT,
+    Stage.IDLE_TIMEOUT: FailureKind.STALLED,
+    Stage.TOTAL_TIMEOUT: FailureKind.TIMEOUT,
+    Stage.CUT: FailureKind.CUT,
+    Stage.TOO_LARGE: FailureKind.MALFORMED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A completion with what the exchange around it showed."""
+
+    completion: Completion
+    requested_model: str
+    request_bytes: int
+    first_token_secs: float | None
+    simulated: bool
+
+
+class BaseProvider:
+    """Implements :class:`jurymast.ports.Provider` for one wire.
+
+    ``transport`` may be shared and then stays its owner's to close; without one the provider opens and
+    closes its own. Raises ConfigError for a model without a price: its cost could not be limited.
+    """
+
+    wire: ClassVar[Wire]
+    provider: ClassVar[ProviderName]
+    first_token_share: ClassVar[float] = 0.6
+    """Share of the time-out a stream may stay silent; the rest is for the next route to use."""
+
+    def __init__(
+        self,
+        config: ProviderConfig,
+        transport: Transport | None = None,
+        prices: Catalogue | None = None,
+    ) -> None:
+        if config.name is not self.provider:
+            raise ConfigError(f"{type(self).__name__} was given the configuration of {config.name}")
+        self.config = config
+        self._prices = prices or default_catalogue()
+        self._own_transport: AiohttpTransport | None = None
+        if transport is None:
+            transport = self._own_transport = AiohttpTransport()
+        self._transport = transport
+        self._slots = asyncio.Semaphore(config.max_concurrent)
+        self._base_url = config.base_url.rstrip("/")
+        for model in config.models:
+            self.calculate_cost(Usage(), model)
+
+    @property
+    def name(self) -> ProviderName:
+        return self.config.name
+
+    async def make_request(self, request: AIRequest, *, model: str, timeout_secs: float) -> AIResponse:
+        """Ask once. Raises ProviderError only."""
+        started = _now()
+        deadline = started + timeout_secs
+        try:
+            self.calculate_cost(Usage(), model)
+            async with asyncio.timeout_at(deadline):
+                await self._slots.acquire()
+        except ConfigError as error:
+            raise self._failed(model, _unsent(FailureKind.BAD_REQUEST, str(error))) from error
+        except TimeoutError:
+            detail = f"all {self.config.max_concurrent} slots stayed busy for {timeout_secs} s"
+            raise self._failed(model, _unsent(FailureKind.TIMEOUT, detail)) from None
+        try:
+            answer = await self._ask(request, model, deadline)
+        except TransportError as error:
+            raise self._failed(model, _failure_below_http(error)) from error
+        finally:
+            self._slots.release()
+        if isinstance(answer, Failure):
+            raise self._failed(model, answer)
+        return self._response(answer, request, _now() - started)
+
+    async def health_check(self, model: str, timeout_secs: float) -> HealthCheckResult:
+        """Ask a tiny question the way real ones are asked. Never raises.
+
+        An answer cut off by its length limit proves the route as well as a whole one.
+        """
+        started = _now()
+        try:
+            response = await self.make_request(PROBE, model=model, timeout_secs=timeout_secs)
+        except ProviderError as error:
+            failure = error.failure
+            healthy = failure.kind is FailureKind.TRUNCATED
+            return HealthCheckResult(
+                provider=self.name,
+                is_healthy=healthy,
+                secs=_now() - started,
+                model=model,
+                detail=str(failure),
+                failure=None if healthy else failure.kind,
+                cost=self._cost_of_failure(failure, model),
+            )
+        return HealthCheckResult(
+            self.name, True, response.latency_secs, model, response.served_model, cost=response.cost
+        )
+
+    async def list_models(self, timeout_secs: float) -> tuple[ModelInfo, ...]:
+        """What the vendor says it serves. Free, and proof of the key, but not of the models' health."""
+        limits = TimeLimits(total=timeout_secs, connect=min(CONNECT_SECS_MAX, timeout_secs))
+        headers = self.wire.headers(self.config.api_key)
+        url = f"{self._base_url}/models"
+        model = self.config.models[0]
+        try:
+            async with self._transport.send("GET", url, headers, None, limits) as reply:
+                body = await reply.read()
+        except TransportError as error:
+            raise self._failed(model, _failure_below_http(error)) from error
+        listed = (decode_object(body) or {}).get("data")
+        if not 200 <= reply.status < 300 or not isinstance(listed, list):
+            raise self._failed(model, _classify(reply, body))
+        infos = (_model_info(entry) for entry in listed[:MODELS_LISTED_MAX])
+        return tuple(info for info in infos if info is not None)
+
+    def calculate_cost(self, usage: Usage, model: str) -> Micros:
+        """Micro-dollars. Raises ConfigError for a model without a price."""
+        return self._prices.price(model).cost(usage)
+
+    async def close(self) -> None:
+        """Close the provider's own connections; a transport handed in is its owner's."""
+        if self._own_transport is not None:
+            await self._own_transport.close()
+
+    async def _model_id(self, model: str, deadline: float) -> str:  # noqa: ARG002 (the local server is asked)
+        """The id to send for a configured model."""
+        return model
+
+    async def _ask(self, request: AIRequest, model: str, deadline: float) -> _Answer | Failure:
+        model = await self._model_id(model, deadline)
+        try:
+            body = self.wire.encode(request, model, stream=self.config.stream)
+        except ValueError as error:
+            return _unsent(FailureKind.BAD_REQUEST, f"the request can't be encoded: {error}")
+        timeout_secs = deadline - _now()
+        idle_secs = min(IDLE_SHARE * timeout_secs, IDLE_SECS_MAX)
+        first_token_secs = self.first_token_share * timeout_secs
+        limits = TimeLimits(
+            total=timeout_secs,
+            connect=min(CONNECT_SECS_MAX, first_token_secs),
+            first_byte=first_token_secs if self.config.stream else None,
+            # A stream's gaps are timed by its tokens: see reading.
+            idle=None if self.config.stream else idle_secs,
+        )
+        headers = {"content-type": "application/json", **self.wire.headers(self.config.api_key)}
+        sent_at = _now()
+        url = self._base_url + self.wire.path
+        async with self._transport.send("POST", url, headers, body, limits) as reply:
+            if not 200 <= reply.status < 300:
+                return _classify(reply, await _error_body(reply))
+            first_token_at = None
+            if "text/event-stream" in reply.headers.get("content-type", ""):
+                stream_limits = StreamLimits(sent_at + first_token_secs, idle_secs, deadline)
+                outcome, first_token_at = await read_stream(reply, self.wire.stream(), stream_limits)
+            else:
+                outcome = self.wire.decode(await reply.read())
+        if isinstance(outcome, Failure):
+            return outcome
+        return _Answer(
+            completion=outcome,
+            requested_model=model,
+            request_bytes=len(body),
+            first_token_secs=None if first_token_at is None else first_token_at - sent_at,
+            simulated=self.config.simulated or SIMULATED_HEADER in reply.headers,
+        )
+
+    def _response(self, answer: _Answer, request: AIRequest, latency_secs: float) -> AIResponse:
+        completion = answer.completion
+        # Without usage the answer is booked at the most it can have cost: a token is at least a byte.
+        usage = completion.usage or Usage(input=answer.request_bytes, output=request.max_output_tokens)
+        return AIResponse(
+            content=completion.text,
+            provider=self.name,
+            requested_model=answer.requested_model,
+            served_model=completion.served_model or answer.requested_model,
+            usage=usage,
+            cost=self._cost(completion, usage, answer.requested_model),
+            latency_secs=latency_secs,
+            first_token_secs=answer.first_token_secs,
+            finish_reason=completion.finish_reason,
+            simulated=answer.simulated,
+        )
+
+    def _cost(self, completion: Completion, usage: Usage, model: str) -> Micros:
+        """The vendor's own bill, else the price of the model that answered, else of the one asked."""
+        if completion.billed is not None:
+            return completion.billed
+        try:
+            return self.calculate_cost(usage, completion.served_model)
+        except ConfigError:
+            return self.calculate_cost(usage, model)
+
+    def _cost_of_failure(self, failure: Failure, model: str) -> Micros:
+        if failure.usage is not None:
+            return self.calculate_cost(failure.usage, model)
+        if failure.billing in {Billing.NOT_SENT, Billing.NOT_BILLED}:
+            return 0
+        asked = len(self.wire.encode(PROBE, model, stream=True))
+        return self.calculate_cost(Usage(input=asked, output=PROBE.max_output_tokens), model)
+
+    def _failed(self, model: str, failure: Failure) -> ProviderError:
+        return ProviderError(Route(self.name, model), failure)
+
+
+async def _error_body(reply: HttpReply) -> bytes:
+    """The body of an error reply; the status alone says enough when it can't be had."""
+    try:
+        return await reply.read()
+    except TransportError:
+        return b""
+
+
+def _classify(reply: HttpReply, body: bytes) -> Failure:
+    return classify_reply(reply.status, reply.headers, body, now=datetime.now(UTC))
+
+
+def _failure_below_http(error: TransportError) -> Failure:
+    kind = _KINDS[error.stage]
+    if error.sent:
+        return Failure(kind, error.detail, BILLING[kind])
+    kind = kind if kind is FailureKind.TIMEOUT else FailureKind.CONNECT
+    return _unsent(kind, error.detail)
+
+
+def _unsent(kind: FailureKind, detail: str) -> Failure:
+    return Failure(kind, detail, Billing.NOT_SENT)
+
+
+def _model_info(entry: Any) -> ModelInfo | None:
+    """OpenAI states ``shutdown_date``, Anthropic ``retires_at``, the others nothing."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
+        return None
+    ends = entry.get("shutdown_date") or entry.get("retires_at")
+    return ModelInfo(entry["id"], ends[:10] if isinstance(ends, str) else None)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,208 @@
+"""The chat completions format of xAI, OpenAI, Ollama, llama.cpp and vLLM.
+
+Dialects differ in three fields of the request. Two traps in the replies: xAI's ``completion_tokens``
+leave out reasoning where OpenAI's include it, so output is ``total - prompt`` for both; and a complete
+stream may end without ``[DONE]``, so the finish reason decides, not the marker.
+Sources: OpenAI chat completions reference; xAI cost tracking (1 USD is 10**10 ticks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+from jurymast.domain.money import Micros
+from jurymast.domain.provider import AIRequest, Failure, FailureKind, Secret, Usage
+from jurymast.intelligence.providers.wire import (
+    Completion,
+    count,
+    cut,
+    decode_object,
+    section,
+    sse_data,
+    stated_error,
+    unusable,
+)
+
+TICKS_PER_MICRO: Final = 10_000
+
+_FINISHES: Final[Mapping[str, FailureKind | None]] = {
+    "stop": None,
+    "length": FailureKind.TRUNCATED,
+    "content_filter": FailureKind.CONTENT_FILTER,
+}
+
+
+class Dialect(StrEnum):
+    """Who is spoken to."""
+
+    XAI = "xai"
+    OPENAI = "openai"
+    LOCAL = "local"
+
+
+class ChatWire:
+    """Chat completions in one dialect."""
+
+    path = "/chat/completions"
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+
+    def headers(self, api_key: Secret) -> dict[str, str]:
+        return {"authorization": f"Bearer {api_key.value}"} if api_key else {}
+
+    def encode(self, request: AIRequest, model: str, *, stream: bool) -> bytes:
+        limit = "max_tokens" if self._dialect is Dialect.LOCAL else "max_completion_tokens"
+        body: dict[str, Any] = {
+            "model": model,
+            "messages": [{"role": turn.role, "content": turn.content} for turn in request.messages],
+            limit: request.max_output_tokens,
+        }
+        if self._dialect is Dialect.OPENAI:
+            body["store"] = False
+        if request.schema is not None:
+            body["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": request.schema_name, "schema": dict(request.schema), "strict": True},
+            }
+        if stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        return msgspec.json.encode(body)
+
+    def decode(self, body: bytes) -> Completion | Failure:
+        reply = decode_object(body)
+        if reply is None or reply.get("error") or reply.get("object") == "error":
+            return stated_error(body)
+        usage, billed = _usage(reply.get("usage")), _billed(reply.get("usage"))
+        choice = _first(reply.get("choices"))
+        if choice is None:
+            return unusable(FailureKind.EMPTY, "the reply has no choices", usage)
+        message = section(choice.get("message"))
+        return _judge(
+            text=message.get("content"),
+            refusal=message.get("refusal"),
+            finish=choice.get("finish_reason"),
+            served_model=reply.get("model"),
+            usage=usage,
+            billed=billed,
+        )
+
+    def stream(self) -> ChatStream:
+        return ChatStream()
+
+
+class ChatStream:
+    """Follows one streamed chat completion."""
+
+    def __init__(self) -> None:
+        self.started = False
+        self.answered = False
+        self.closed = False
+        self._texts: list[str] = []
+        self._refusals: list[str] = []
+        self._finish: object = None
+        self._served_model: object = None
+        self._usage: object = None
+        self._failure: Failure | None = None
+
+    def feed(self, line: bytes) -> None:
+        data = sse_data(line)
+        if data is None or self.closed:
+            return
+        if data == b"[DONE]":
+            self.closed = True
+            return
+        chunk = decode_object(data)
+        if chunk is None or chunk.get("error"):
+            self._failure = stated_error(data)
+            self.closed = True
+            return
+        self._served_model = self._served_model or chunk.get("model")
+        self._usage = chunk.get("usage") or self._usage
+        if (choice := _first(chunk.get("choices"))) is not None:
+            self._take(choice)
+        self.closed = self.answered and bool(chunk.get("usage"))
+
+    def result(self) -> Completion | Failure:
+        if self._failure is not None:
+            return self._failure
+        if self.closed and not self.started:
+            return unusable(FailureKind.EMPTY, "the stream was closed without an answer", _usage(self._usage))
+        if not self.answered:
+            return cut(f"the stream ended without a finish reason after {len(self._texts)} pieces")
+        return _judge(
+            text="".join(self._texts),
+            refusal="".join(self._refusals),
+            finish=self._finish,
+            served_model=self._served_model,
+            usage=_usage(self._usage),
+            billed=_billed(self._usage),
+        )
+
+    def _take(self, choice: Mapping[str, Any]) -> None:
+        delta = section(choice.get("delta"))
+        text, refusal = delta.get("content"), delta.get("refusal")
+        if isinstance(text, str) and text:
+            self._texts.append(text)
+            self.started = True
+        elif isinstance(refusal, str) and refusal:
+            self._refusals.append(refusal)
+            self.started = True
+        elif delta.get("reasoning_content") or delta.get("reasoning"):
+            self.started = True
+        if choice.get("finish_reason"):
+            self._finish = choice["finish_reason"]
+            self.started = self.answered = True
+
+
+def _judge(
+    *,
+    text: object,
+    refusal: object,
+    finish: object,
+    served_model: object,
+    usage: Usage | None,
+    billed: Micros | None,
+) -> Completion | Failure:
+    if not isinstance(finish, str) or finish not in _FINISHES:
+        return unusable(FailureKind.MALFORMED, f"unknown finish reason {finish!r:.60}", usage)
+    if refusal:
+        return unusable(FailureKind.CONTENT_FILTER, f"the model refused: {refusal!s:.200}", usage)
+    kind = _FINISHES[finish]
+    if kind is not None:
+        return unusable(kind, f"finished by {finish}", usage)
+    if not isinstance(text, str) or not text.strip():
+        return unusable(FailureKind.EMPTY, "the answer has no text", usage)
+    model = served_model if isinstance(served_model, str) else ""
+    return Completion(text, model, usage, finish, billed)
+
+
+def _first(choices: object) -> Mapping[str, Any] | None:
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        return choices[0]
+    return None
+
+
+def _usage(value: object) -> Usage | None:
+    stated = section(value)
+    prompt, completion = count(stated.get("prompt_tokens")), count(stated.get("completion_tokens"))
+    if prompt is None or completion is None:
+        return None
+    total = count(stated.get("total_tokens")) or 0
+    cached = count(section(stated.get("prompt_tokens_details")).get("cached_tokens")) or 0
+    reasoning = count(section(stated.get("completion_tokens_details")).get("reasoning_tokens")) or 0
+    return Usage(
+        input=prompt,
+        output=max(completion, total - prompt),
+        cached_input=min(cached, prompt),
+        reasoning=reasoning,
+    )
+
+
+def _billed(value: object) -> Micros | None:
+    ticks = count(section(value).get("cost_in_usd_ticks"))
+    return -(-ticks // TICKS_PER_MICRO) if ticks is not None else None

@@ -1,0 +1,154 @@
+"""Anthropic's messages format.
+
+The system prompt is a field of its own, the schema sits in ``output_config.format``, and
+``input_tokens`` leave out what came from or went to the cache. A stream is complete only with
+``message_stop``; ``error`` may come after an HTTP 200, ``ping`` at any time.
+Sources: Anthropic messages, streaming and structured-output references; its SDK's types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from jurymast.domain.provider import AIRequest, Failure, FailureKind, Secret, Usage
+from jurymast.intelligence.providers.wire import (
+    Completion,
+    count,
+    cut,
+    decode_object,
+    section,
+    sse_data,
+    stated_error,
+    unusable,
+)
+
+API_VERSION: Final = "2026-10-21"
+
+_STOPS: Final[Mapping[str, FailureKind | None]] = {
+    "end_turn": None,
+    "max_tokens": FailureKind.TRUNCATED,
+    "pause_turn": FailureKind.TRUNCATED,
+    "model_context_window_exceeded": FailureKind.CONTEXT_LENGTH,
+    "refusal": FailureKind.CONTENT_FILTER,
+}
+
+
+class MessagesWire:
+    """Anthropic messages."""
+
+    path = "/messages"
+
+    def headers(self, api_key: Secret) -> dict[str, str]:
+        # A bearer token, as the vendor's SDK sends it since this version; x-api-key is the older way.
+        return {"authorization": f"Bearer {api_key.value}", "anthropic-version": API_VERSION}
+
+    def encode(self, request: AIRequest, model: str, *, stream: bool) -> bytes:
+        body: dict[str, Any] = {
+            "model": model,
+            "max_tokens": request.max_output_tokens,
+            "messages": [
+                {"role": turn.role, "content": turn.content}
+                for turn in request.messages
+                if turn.role != "system"
+            ],
+        }
+        if system := "\n\n".join(turn.content for turn in request.messages if turn.role == "system"):
+            body["system"] = system
+        if request.schema is not None:
+            body["output_config"] = {"format": {"type": "json_schema", "schema": dict(request.schema)}}
+        if stream:
+            body["stream"] = True
+        return msgspec.json.encode(body)
+
+    def decode(self, body: bytes) -> Completion | Failure:
+        reply = decode_object(body)
+        if reply is None or reply.get("error"):
+            return stated_error(body)
+        blocks = reply.get("content")
+        texts = [
+            block.get("text", "")
+            for block in (blocks if isinstance(blocks, list) else [])
+            if isinstance(block, dict) and block.get("type") == "text"
+        ]
+        return _judge(texts, reply.get("stop_reason"), reply.get("model"), section(reply.get("usage")))
+
+    def stream(self) -> MessagesStream:
+        return MessagesStream()
+
+
+class MessagesStream:
+    """Follows one streamed message."""
+
+    def __init__(self) -> None:
+        self.started = False
+        self.answered = False
+        self.closed = False
+        self._texts: list[object] = []
+        self._stop: object = None
+        self._served_model: object = None
+        self._usage: dict[str, Any] = {}
+        self._failure: Failure | None = None
+
+    def feed(self, line: bytes) -> None:
+        data = sse_data(line)
+        if data is None or self.closed:
+            return
+        event = decode_object(data)
+        if event is None or event.get("error"):
+            self._failure = stated_error(data)
+            self.closed = True
+            return
+        self._take(event)
+
+    def result(self) -> Completion | Failure:
+        if self._failure is not None:
+            return self._failure
+        if not self.answered:
+            return cut(f"the stream ended without message_stop after {len(self._texts)} pieces")
+        return _judge(self._texts, self._stop, self._served_model, self._usage)
+
+    def _take(self, event: Mapping[str, Any]) -> None:
+        kind = event.get("type")
+        if kind == "content_block_delta":
+            delta = section(event.get("delta"))
+            self.started = True
+            if delta.get("type") == "text_delta":
+                self._texts.append(delta.get("text"))
+        elif kind == "message_start":
+            message = section(event.get("message"))
+            self._served_model = message.get("model")
+            self._usage.update(section(message.get("usage")))
+        elif kind == "message_delta":
+            self._stop = section(event.get("delta")).get("stop_reason") or self._stop
+            # Cumulative; a null leaves what message_start said.
+            self._usage.update({k: v for k, v in section(event.get("usage")).items() if v is not None})
+        elif kind == "message_stop":
+            self.started = self.answered = self.closed = True
+
+
+def _judge(
+    texts: list[Any], stop: object, served_model: object, stated_usage: Mapping[str, Any]
+) -> Completion | Failure:
+    usage = _usage(stated_usage)
+    if not isinstance(stop, str) or stop not in _STOPS:
+        return unusable(FailureKind.MALFORMED, f"unknown stop reason {stop!r:.60}", usage)
+    kind = _STOPS[stop]
+    if kind is not None:
+        return unusable(kind, f"stopped by {stop}", usage)
+    text = "".join(piece for piece in texts if isinstance(piece, str))
+    if not text.strip():
+        return unusable(FailureKind.EMPTY, "the answer has no text", usage)
+    return Completion(text, served_model if isinstance(served_model, str) else "", usage, stop)
+
+
+def _usage(stated: Mapping[str, Any]) -> Usage | None:
+    fresh, output = count(stated.get("input_tokens")), count(stated.get("output_tokens"))
+    if fresh is None or output is None:
+        return None
+    read = count(stated.get("cache_read_input_tokens")) or 0
+    written = count(stated.get("cache_creation_input_tokens")) or 0
+    thinking = count(section(stated.get("output_tokens_details")).get("thinking_tokens")) or 0
+    return Usage(input=fresh + read + written, output=output, cached_input=read, reasoning=thinking)

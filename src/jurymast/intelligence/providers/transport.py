@@ -1,0 +1,251 @@
+"""The seam to the network: one HTTP exchange with every limit explicit.
+
+What it guarantees:
+  - ``limits.total`` bounds everything, waiting for a connection and a drip of bytes included.
+  - A request is sent once. aiohttp repeats idempotent methods on a connection that went stale, POST
+    never; tests hold it to that. Redirects are not followed.
+  - An error says whether the request may have left: from the moment a connection is at hand it counts
+    as sent, since money may depend on it.
+  - Bodies and lines have bounds. An exchange left before its end closes its connection.
+
+One transport belongs to the event loop of its first request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from jurymast.ports import HttpReply, TimeLimits
+
+if TYPE_CHECKING:
+    import aiohttp
+
+BODY_BYTES_MAX: Final = 4 * 1024 * 1024
+LINE_BYTES_MAX: Final = 1024 * 1024
+CONNECTIONS_MAX: Final = 128
+KEEP_ALIVE_SECS: Final = 30.0
+"""Below the idle limit of the vendors' front ends, so that we close first and seldom meet a stale one."""
+USER_AGENT: Final = "jurymast"
+
+
+class Stage(StrEnum):
+    """How far an exchange came before it failed."""
+
+    REFUSED = "refused"
+    RESET = "reset"
+    CONNECT_TIMEOUT = "connect_timeout"
+    FIRST_BYTE_TIMEOUT = "first_byte_timeout"
+    IDLE_TIMEOUT = "idle_timeout"
+    TOTAL_TIMEOUT = "total_timeout"
+    CUT = "cut"
+    TOO_LARGE = "too_large"
+
+
+class TransportError(Exception):
+    """An exchange failed below HTTP. ``sent`` is False only when no byte can have left."""
+
+    def __init__(self, stage: Stage, *, sent: bool, detail: str) -> None:
+        super().__init__(f"{stage}: {detail}")
+        self.stage = stage
+        self.sent = sent
+        self.detail = detail
+
+
+class AiohttpTransport:
+    """Implements :class:`jurymast.ports.Transport` with one pooled aiohttp session.
+
+    ``trust_env`` makes it honour the proxy variables of the environment.
+    """
+
+    def __init__(
+        self,
+        *,
+        trust_env: bool = False,
+        body_bytes_max: int = BODY_BYTES_MAX,
+        line_bytes_max: int = LINE_BYTES_MAX,
+    ) -> None:
+        self._trust_env = trust_env
+        self._body_bytes_max = body_bytes_max
+        self._line_bytes_max = line_bytes_max
+        self._session: aiohttp.ClientSession | None = None
+
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, limits: TimeLimits
+    ) -> AbstractAsyncContextManager[HttpReply]:
+        return self._exchange(method, url, headers, body, limits)
+
+    async def close(self) -> None:
+        """Close every connection. Harmless to repeat; a later request opens a new session."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    @asynccontextmanager
+    async def _exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, limits: TimeLimits
+    ) -> AsyncIterator[_Reply]:
+        trail = _Trail()
+        total = asyncio.timeout(limits.total)
+        try:
+            async with total:
+                response = await self._head(method, url, headers, body, limits, trail)
+                try:
+                    yield _Reply(response, limits.idle, self._body_bytes_max, self._line_bytes_max)
+                finally:
+                    # No-op after a body read to its end: that connection is back in the pool already.
+                    response.close()
+        except TimeoutError:
+            if not total.expired():
+                raise
+            detail = f"no complete reply in {limits.total} s"
+            raise TransportError(Stage.TOTAL_TIMEOUT, sent=trail.sent, detail=detail) from None
+
+    async def _head(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        limits: TimeLimits,
+        trail: _Trail,
+    ) -> aiohttp.ClientResponse:
+        import aiohttp
+
+        session = self._session = self._session or _open_session(trust_env=self._trust_env)
+        try:
+            async with asyncio.timeout(limits.first_byte):
+                return await session.request(
+                    method,
+                    url,
+                    headers=headers,
+                    data=body,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=None, connect=limits.connect),
+                    trace_request_ctx=trail,
+                )
+        except aiohttp.ConnectionTimeoutError:
+            detail = f"no connection in {limits.connect} s"
+            raise TransportError(Stage.CONNECT_TIMEOUT, sent=False, detail=detail) from None
+        except TimeoutError:
+            detail = f"no reply in {limits.first_byte} s"
+            raise TransportError(Stage.FIRST_BYTE_TIMEOUT, sent=trail.sent, detail=detail) from None
+        except (aiohttp.ClientError, OSError) as error:
+            stage = Stage.RESET if trail.sent else Stage.REFUSED
+            detail = _describe(error) + (" (on a kept connection)" if trail.reused else "")
+            raise TransportError(stage, sent=trail.sent, detail=detail) from error
+
+
+@dataclass(slots=True)
+class _Trail:
+    """What the trace hooks saw of one request."""
+
+    sent: bool = False
+    reused: bool = False
+
+
+class _Reply:
+    """A reply whose head has arrived."""
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, idle_secs: float | None, body_max: int, line_max: int
+    ) -> None:
+        self.status = response.status
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+        self._content = response.content
+        self._idle_secs = idle_secs
+        self._room = body_max
+        self._line_max = line_max
+
+    async def read(self) -> bytes:
+        pieces = []
+        while piece := await self.piece():
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def lines(self) -> AsyncIterator[bytes]:
+        return _Lines(self, self._line_max)
+
+    async def piece(self) -> bytes:
+        """What has arrived, at least a byte; empty at the end."""
+        import aiohttp
+
+        try:
+            async with asyncio.timeout(self._idle_secs):
+                piece = await self._content.readany()
+        except TimeoutError:
+            detail = f"no byte for {self._idle_secs} s"
+            raise TransportError(Stage.IDLE_TIMEOUT, sent=True, detail=detail) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise TransportError(Stage.CUT, sent=True, detail=_describe(error)) from error
+        self._room -= len(piece)
+        if self._room < 0:
+            raise TransportError(Stage.TOO_LARGE, sent=True, detail="the body is larger than allowed")
+        return piece
+
+
+class _Lines:
+    """Lines of a body as they arrive. A last line without an end counts too."""
+
+    def __init__(self, reply: _Reply, line_max: int) -> None:
+        self._reply = reply
+        self._line_max = line_max
+        self._ready: list[bytes] = []
+        self._rest = b""
+        self._ended = False
+
+    def __aiter__(self) -> _Lines:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._ready:
+            if self._ended:
+                raise StopAsyncIteration
+            await self._fill()
+        return self._ready.pop().removesuffix(b"\r")
+
+    async def _fill(self) -> None:
+        piece = await self._reply.piece()
+        self._ended = not piece
+        lines = (self._rest + piece).split(b"\n")
+        self._rest = b"" if self._ended else lines.pop()
+        if len(self._rest) > self._line_max:
+            raise TransportError(Stage.TOO_LARGE, sent=True, detail="a line is longer than allowed")
+        if lines == [b""] and self._ended:
+            return
+        self._ready = lines[::-1]
+
+
+def _open_session(*, trust_env: bool) -> aiohttp.ClientSession:
+    import aiohttp
+
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=KEEP_ALIVE_SECS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"user-agent": USER_AGENT},
+        trace_configs=[_trace()],
+        trust_env=trust_env,
+    )
+
+
+def _trace() -> aiohttp.TraceConfig:
+    import aiohttp
+
+    async def connected(_session: object, context: Any, _params: object) -> None:
+        context.trace_request_ctx.sent = True
+
+    async def reused(_session: object, context: Any, _params: object) -> None:
+        context.trace_request_ctx.sent = context.trace_request_ctx.reused = True
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_end.append(connected)
+    trace.on_connection_reuseconn.append(reused)
+    return trace
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:300]

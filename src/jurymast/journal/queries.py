@@ -1,0 +1,226 @@
+"""Reading a journal, whether its bot is alive or dead.
+
+A reader opens the file read-only, so it can neither change the journal nor hold up its writer: in WAL
+mode readers see the last commit and writers do not wait for them. What a newer version wrote and this
+one does not understand is skipped and counted in ``JournalReader.skipped``.
+
+Kept light on purpose: every command that shows something starts by importing this module.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import heapq
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing
+from itertools import islice
+from operator import itemgetter
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypeAlias, TypeVar
+from urllib.parse import quote
+
+from jurymast.domain.errors import JournalError, JournalNewer, JournalUnwritable
+from jurymast.domain.events import Event
+from jurymast.journal import codec
+from jurymast.ports import Recorded
+
+SCHEMA_VERSION: Final = 1
+"""Version of the tables. ``sqlite.py`` has a migration to each."""
+EVENTS_MAX: Final = 1_000
+"""Events of one answer unless asked otherwise, and rows per page of a scan."""
+READER_BUSY_SECS: Final = 2.0
+"""How long a reader waits for a journal that is being opened, closed or recovered."""
+
+E = TypeVar("E", bound=Event)
+Row: TypeAlias = tuple[int, str, str]
+"""Sequence number, kind, body."""
+
+
+def lock_path(path: Path) -> Path:
+    """Where the writer of a journal leaves its process id and holds its lock."""
+    return path.with_name(path.name + ".lock")
+
+
+def stored_version(connection: sqlite3.Connection, path: Path) -> int:
+    """Schema version of an open journal; 0 for an empty file.
+
+    Raises JournalUnwritable for a database of something else, JournalNewer for a journal of a newer
+    version.
+    """
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables:
+        return 0
+    if not {"meta", "events"} <= tables:
+        raise JournalUnwritable(
+            f"{path} is a database of something else; nothing was written. Name another file for the journal."
+        )
+    (version,) = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
+    if int(version) > SCHEMA_VERSION:
+        raise JournalNewer(
+            f"{path} was written by a newer version (schema {version}, this one knows {SCHEMA_VERSION}); "
+            "nothing was changed. Install that version again, or start with another journal."
+        )
+    return int(version)
+
+
+class JournalReader:
+    """A read-only view of the journal at ``path``; use it in the thread that opened it.
+
+    Raises JournalError when there is no journal or it stays busy, JournalUnwritable when the file is
+    none, JournalNewer when its tables are newer than this version. With ``strict`` a row that can't be
+    understood raises JournalNewer instead of being skipped: whoever folds state must not miss a fact.
+    """
+
+    def __init__(self, path: Path, *, strict: bool = False) -> None:
+        self._path = path
+        self._strict = strict
+        self.skipped = 0
+        if not path.is_file():
+            raise JournalError(
+                f"there is no journal at {path}: no bot has run here yet, or it keeps it elsewhere"
+            )
+        try:
+            self._connection = sqlite3.connect(
+                _read_only_uri(path), uri=True, timeout=READER_BUSY_SECS, isolation_level=None
+            )
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+        try:
+            version = stored_version(self._connection, path)
+        except sqlite3.Error as error:
+            self.close()
+            raise self._unreadable(error) from error
+        except BaseException:
+            self.close()
+            raise
+        self._empty = version == 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def last(self, kind: type[E]) -> E | None:
+        """The newest event of a kind, or None."""
+        for recorded in self.events([kind], newest_first=True, limit=1):
+            if isinstance(recorded.event, kind):
+                return recorded.event
+        return None
+
+    def count(self, kind: type[Event]) -> int:
+        if self._empty:
+            return 0
+        try:
+            row = self._connection.execute(
+                "SELECT COUNT(*) FROM events WHERE kind = ?", (codec.kind_of(kind),)
+            ).fetchone()
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+        return int(row[0])
+
+    def events(
+        self,
+        kinds: Iterable[type[Event]] | None = None,
+        *,
+        ticker: str | None = None,
+        decision_id: str | None = None,
+        after_seq: int = 0,
+        limit: int = EVENTS_MAX,
+        newest_first: bool = False,
+    ) -> list[Recorded]:
+        """At most ``limit`` events that match every condition given, oldest first unless asked otherwise."""
+        if self._empty:
+            return []
+        names = None if kinds is None else [codec.kind_of(kind) for kind in kinds]
+        where: dict[str, object] = {"seq > ?": after_seq}
+        if ticker is not None:
+            where["ticker = ?"] = ticker
+        if decision_id is not None:
+            where["decision_id = ?"] = decision_id
+        try:
+            with ExitStack() as cursors:
+                rows = self._rows(cursors, where, names, newest_first)
+                return list(islice(self._decoded(rows), limit))
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
+    def scan(self, kinds: Iterable[type[Event]] | None = None, *, after_seq: int = 0) -> Iterator[Recorded]:
+        """Every event in order. Read page by page: a long read would keep the write-ahead log growing."""
+        wanted = None if kinds is None else list(kinds)
+        while page := self.events(wanted, after_seq=after_seq, limit=EVENTS_MAX):
+            yield from page
+            after_seq = page[-1].seq
+
+    def writer_pid(self) -> int | None:
+        """Process id of the bot that writes here now; None when none is alive.
+
+        Asks the kernel by trying for the lock, so a stale file or a reused id can't deceive it. The
+        writer's own attempt is patient enough for this (see ``sqlite.WriterLock``).
+        """
+        try:
+            handle = os.open(lock_path(self._path), os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            text = os.read(handle, 32)
+            return int(text) if text.strip().isdigit() else None
+        finally:
+            os.close(handle)
+        return None
+
+    def _rows(
+        self, cursors: ExitStack, where: dict[str, object], names: list[str] | None, newest_first: bool
+    ) -> Iterator[Row]:
+        """Rows read lazily off an index. Kinds alone are merged from one walk each, which needs no sort."""
+        order = "DESC" if newest_first else "ASC"
+
+        def walk(where: dict[str, object]) -> Iterator[Row]:
+            sql = f"SELECT seq, kind, body FROM events WHERE {' AND '.join(where)} ORDER BY seq {order}"  # noqa: S608 (conditions are literals of this class)
+            return cursors.enter_context(closing(self._connection.execute(sql, tuple(where.values()))))
+
+        if names is None:
+            return walk(where)
+        if len(where) > 1:
+            return (row for row in walk(where) if row[1] in names)
+        walks = [walk(where | {"kind = ?": name}) for name in dict.fromkeys(names)]
+        return heapq.merge(*walks, key=itemgetter(0), reverse=newest_first)
+
+    def _decoded(self, rows: Iterator[Row]) -> Iterator[Recorded]:
+        for seq, kind, body in rows:
+            try:
+                event = codec.decode(kind, body)
+            except JournalNewer as error:
+                if self._strict:
+                    raise JournalNewer(
+                        f"{self._path}, row {seq}: {error}. It was written by a newer version; nothing was "
+                        "changed. Install that version again, or start with another journal."
+                    ) from error
+                self.skipped += 1
+            else:
+                yield Recorded(seq, event)
+
+    def _unreadable(self, error: sqlite3.Error) -> JournalError:
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
+            return JournalUnwritable(f"{self._path} is not a journal. Name another file for the journal.")
+        return JournalError(
+            f"the journal {self._path} can't be read now: {error}. "
+            "Check that this user may read it, then try again."
+        )
+
+
+def _read_only_uri(path: Path) -> str:
+    """WAL needs a writable directory even to read, unless nobody writes and the file can't change."""
+    uri = f"file:{quote(str(path.absolute()))}?mode=ro"
+    at_rest = not path.with_name(path.name + "-wal").exists()
+    return uri + "&immutable=1" if at_rest and not os.access(path.parent, os.W_OK) else uri

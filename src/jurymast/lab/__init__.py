@@ -1,0 +1,1 @@
+"""Where everything outside the bot is made up: emulated providers, drills, measurements."""

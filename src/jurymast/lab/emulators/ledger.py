@@ -1,0 +1,37 @@
+"""What the simulated vendors would bill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Running totals of one provider.
+
+    ``requests`` counts inference requests that reached the server, ``billed`` those that a model began to
+    work on. These are charged in full when work begins: a caller that hangs up still pays.
+    ``output_tokens`` includes ``reasoning_tokens``.
+    """
+
+    requests: int = 0
+    billed: int = 0
+    model_lists: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def arrived(self) -> Ledger:
+        return replace(self, requests=self.requests + 1)
+
+    def listed(self) -> Ledger:
+        return replace(self, model_lists=self.model_lists + 1)
+
+    def charged(self, input_tokens: int, visible_tokens: int, reasoning_tokens: int) -> Ledger:
+        return replace(
+            self,
+            billed=self.billed + 1,
+            input_tokens=self.input_tokens + input_tokens,
+            output_tokens=self.output_tokens + visible_tokens + reasoning_tokens,
+            reasoning_tokens=self.reasoning_tokens + reasoning_tokens,
+        )

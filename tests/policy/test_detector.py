@@ -1,0 +1,374 @@
+"""The detector: what requests came to, and what that makes of a route."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from jurymast.domain.status import RouteState
+from jurymast.policy import detector
+from jurymast.policy.detector import (
+    EVIDENCE_MAX,
+    OPEN_AT,
+    PROBATION,
+    SUCCESS_STEP,
+    SUSPECT_AT,
+    DetectorSettings,
+    RouteHealth,
+    Sign,
+    isolate,
+    observe,
+    restore,
+    tick,
+)
+
+SETTINGS = DetectorSettings()
+NOW = 1_000.0
+HEALTHY, SUSPECT, OPEN = RouteState.HEALTHY, RouteState.SUSPECT, RouteState.OPEN
+HALF_OPEN, LATCHED, ISOLATED = RouteState.HALF_OPEN, RouteState.LATCHED, RouteState.ISOLATED
+
+COLUMNS = {
+    "success": Sign.SUCCESS,
+    "failure": Sign.FAILURE,
+    "latching": Sign.LATCH,
+    "time": None,
+    "probe ok": Sign.PROBE_OK,
+    "probe failed": Sign.PROBE_FAILED,
+}
+
+
+def drawn_table() -> dict[tuple[RouteState, str], str]:
+    """The table drawn at the head of the module, cell by cell. Columns start under their titles."""
+    lines = (detector.__doc__ or "").splitlines()
+    start = next(i for i, line in enumerate(lines) if line.lstrip().startswith("state "))
+    titles = list(COLUMNS)
+    edges = [lines[start].index(title) for title in titles]
+    cells = {}
+    for line in lines[start + 1 : start + 1 + len(RouteState)]:
+        state = RouteState(line[: edges[0]].strip())
+        for title, left, right in zip(titles, edges, [*edges[1:], None], strict=True):
+            cells[state, title] = line[left:right].strip()
+    return cells
+
+
+def situations(state: RouteState) -> list[RouteHealth]:
+    """Ways to be in a state that differ in what comes next."""
+    match state:
+        case RouteState.HEALTHY:
+            return [RouteHealth(), RouteHealth(evidence=2.6, last_seen_at=0)]
+        case RouteState.SUSPECT:
+            return [
+                RouteHealth(SUSPECT, evidence=evidence, last_seen_at=0)
+                for evidence in (1.8, 2.2, SUSPECT_AT, PROBATION, 4.9)
+            ]
+        case RouteState.OPEN:
+            return [RouteHealth(OPEN, 5.4, openings=1, next_probe_at=NOW - 1, last_seen_at=0)]
+        case RouteState.HALF_OPEN:
+            return [
+                RouteHealth(HALF_OPEN, 5.4, openings=1, next_probe_at=NOW, probes_ok=ok, last_seen_at=0)
+                for ok in range(SETTINGS.probes_to_close)
+            ]
+        case _:
+            return [RouteHealth(state, 1.0, next_probe_at=NOW - 1, last_seen_at=0)]
+
+
+def test_the_drawn_table_covers_every_state_and_sign() -> None:
+    """The picture a person reads has a cell for every state and everything that can happen to it."""
+    assert set(drawn_table()) == {(state, title) for state in RouteState for title in COLUMNS}
+
+
+@pytest.mark.parametrize(("state", "title"), sorted(drawn_table()))
+def test_the_drawn_table_is_true(state: RouteState, title: str) -> None:
+    """Whatever a route goes through, it ends in a state that the drawn cell names, and each named is reached."""
+    cell = drawn_table()[state, title]
+    sign = COLUMNS[title]
+    starts = situations(state)
+    if sign is None:
+        ends = [tick(start, NOW) for start in starts]
+    else:
+        ends = [observe(start, sign, NOW, SETTINGS) for start in starts]
+    drawn = {
+        RouteState(word.strip(" *"))
+        for word in cell.removesuffix(", longer").removesuffix(" after n").split("|")
+    }
+    waits = "*" in cell or "after n" in cell
+    assert {end.state for end in ends} == drawn | ({state} if waits else set())
+    if "longer" in cell:
+        for start, end in zip(starts, ends, strict=True):
+            assert end.openings == start.openings + 1
+    elif state is OPEN and cell == "open":
+        assert {end.openings for end in ends} == {1}
+
+
+def test_two_failures_in_a_row_open_a_route() -> None:
+    """The first failure makes a route suspect, the second opens it: no minimum volume is waited for."""
+    once = observe(RouteHealth(), Sign.FAILURE, NOW, SETTINGS, reason="HTTP 503")
+    assert (once.state, once.reason) == (SUSPECT, "HTTP 503")
+    twice = observe(once, Sign.FAILURE, NOW + 60, SETTINGS)
+    assert twice.state is OPEN
+    assert twice.next_probe_at == NOW + 60 + SETTINGS.open_secs
+
+
+@given(evidence=st.floats(0, SUSPECT_AT), suspect=st.booleans())
+def test_two_plain_failures_open_a_route_whatever_its_past(evidence: float, suspect: bool) -> None:
+    """However good its record, a route that fails twice in a row is no longer asked first."""
+    health = RouteHealth(SUSPECT if suspect else HEALTHY, evidence)
+    for _ in range(2):
+        health = observe(health, Sign.FAILURE, NOW, SETTINGS)
+    assert health.state is OPEN
+
+
+@given(
+    signs=st.lists(st.sampled_from([Sign.SUCCESS, Sign.PROBE_OK]), max_size=60),
+    evidence=st.floats(0, EVIDENCE_MAX),
+    suspect=st.booleans(),
+)
+def test_a_route_that_always_answers_is_never_opened(
+    signs: list[Sign], evidence: float, suspect: bool
+) -> None:
+    """Answers alone never make a route worse, and enough of them make it healthy without a trace."""
+    health = RouteHealth(SUSPECT if suspect else HEALTHY, evidence, openings=3)
+    for sign in signs:
+        after = observe(health, sign, NOW, SETTINGS)
+        assert after.usable
+        assert after.evidence <= health.evidence
+        assert not (health.state is HEALTHY and after.state is SUSPECT)
+        health = after
+    if len(signs) > EVIDENCE_MAX / SUCCESS_STEP:
+        assert (health.state, health.evidence, health.openings) == (HEALTHY, 0, 0)
+
+
+def test_three_successes_clear_one_failure() -> None:
+    """One failure is forgiven after three answers, not after two."""
+    health = observe(RouteHealth(), Sign.FAILURE, NOW, SETTINGS)
+    states = []
+    for _ in range(3):
+        health = observe(health, Sign.SUCCESS, NOW, SETTINGS)
+        states.append(health.state)
+    assert states == [SUSPECT, SUSPECT, HEALTHY]
+
+
+def test_one_failure_in_ten_is_tolerated_and_four_are_not() -> None:
+    """A route at base error rate keeps its place, one that fails four times in ten loses it within ten."""
+
+    def states(pattern: str) -> set[RouteState]:
+        health, seen = RouteHealth(), set()
+        for answer in pattern:
+            health = observe(health, Sign.SUCCESS if answer == "." else Sign.FAILURE, NOW, SETTINGS)
+            seen.add(health.state)
+        return seen
+
+    assert OPEN not in states(".........x" * 20)
+    assert OPEN in states("..x.x..x.x")
+
+
+@pytest.mark.parametrize("state", [s for s in RouteState if s is not LATCHED])
+def test_a_failure_without_weight_is_no_evidence(state: RouteState) -> None:
+    """A rate limit says nothing about health: no state, evidence or open time changes."""
+    for health in situations(state):
+        after = observe(health, Sign.FAILURE, NOW, SETTINGS, weight=0.0, reason=health.reason)
+        assert after == replace(health, last_seen_at=NOW)
+
+
+def test_weak_failures_need_company() -> None:
+    """Three invalid answers in a row open a route; each alone weighs less than a plain failure."""
+    health, states = RouteHealth(), []
+    for _ in range(3):
+        health = observe(health, Sign.FAILURE, NOW, SETTINGS, weight=0.7)
+        states.append(health.state)
+    assert states == [HEALTHY, SUSPECT, OPEN]
+
+
+def test_probes_put_a_route_on_probation_only() -> None:
+    """After the probes have closed it, even one invalid answer opens a route again, for twice as long."""
+    health = RouteHealth(OPEN, 5.4, openings=1, next_probe_at=NOW)
+    health = tick(health, NOW)
+    for _ in range(SETTINGS.probes_to_close):
+        assert health.state is HALF_OPEN
+        health = observe(health, Sign.PROBE_OK, NOW, SETTINGS)
+    assert (health.state, health.evidence) == (SUSPECT, PROBATION)
+    health = observe(health, Sign.FAILURE, NOW, SETTINGS, weight=0.7)
+    assert health.state is OPEN
+    assert health.next_probe_at == NOW + 2 * SETTINGS.open_secs
+
+
+def test_an_answer_closes_an_open_route_at_once() -> None:
+    """The last resort that answers is used again, on probation, without waiting for probes."""
+    for state in (OPEN, HALF_OPEN, LATCHED):
+        for health in situations(state):
+            after = observe(health, Sign.SUCCESS, NOW, SETTINGS)
+            assert (after.state, after.evidence, after.probes_ok) == (SUSPECT, PROBATION, 0)
+
+
+def test_open_time_doubles_up_to_its_bound() -> None:
+    """A route that keeps failing its probes is asked ever more seldom, but never less than every five minutes."""
+    health, now, waits = RouteHealth(), NOW, []
+    for _ in range(2):
+        health = observe(health, Sign.FAILURE, now, SETTINGS)
+    for _ in range(12):
+        waits.append(health.next_probe_at - now)
+        now = health.next_probe_at
+        health = observe(tick(health, now), Sign.PROBE_FAILED, now, SETTINGS)
+    assert waits == [15, 30, 60, 120, 240, *[300] * 7]
+
+
+def test_failures_of_traffic_do_not_lengthen_the_open_time() -> None:
+    """A burst of decisions on the last open route is one outage, not many: only probes lengthen the wait."""
+    health = RouteHealth(OPEN, 5.4, openings=2, next_probe_at=NOW + 30)
+    for _ in range(50):
+        health = observe(health, Sign.FAILURE, NOW, SETTINGS)
+    assert (health.openings, health.next_probe_at) == (2, NOW + 30)
+
+
+def test_time_alone_only_allows_a_probe() -> None:
+    """An open route becomes half-open when its time is over and not a moment before."""
+    health = RouteHealth(OPEN, 5.4, openings=1, next_probe_at=NOW)
+    assert tick(health, NOW - 0.001) is health
+    assert tick(health, NOW).state is HALF_OPEN
+    assert tick(tick(health, NOW), NOW + 1e9).state is HALF_OPEN
+
+
+def test_a_latched_route_is_asked_once_an_hour() -> None:
+    """A key that was refused is not tried again for an hour, whatever fails in the meantime."""
+    health = observe(RouteHealth(), Sign.LATCH, NOW, SETTINGS, reason="invalid key")
+    assert (health.state, health.reason, health.next_probe_at) == (LATCHED, "invalid key", NOW + 3_600)
+    assert not health.probe_due(NOW + 3_599, 300)
+    assert health.probe_due(NOW + 3_600, 300)
+    later = observe(health, Sign.PROBE_FAILED, NOW + 3_600, SETTINGS)
+    assert (later.state, later.reason, later.next_probe_at) == (LATCHED, "invalid key", NOW + 7_200)
+
+
+def test_isolation_is_lifted_by_hand_only() -> None:
+    """Whatever an isolated route does, it stays out until a person puts it back, and then it is probed first."""
+    health = isolate(RouteHealth(), "maintenance")
+    for sign in Sign:
+        health = observe(health, sign, NOW, SETTINGS)
+        assert (health.state, health.reason) == (ISOLATED, "maintenance")
+        assert not health.probe_due(NOW + 1e9, 1.0)
+    back = restore(health, NOW)
+    assert back.state is HALF_OPEN
+    assert back.probe_due(NOW, 300)
+
+
+def test_putting_back_a_usable_route_changes_nothing() -> None:
+    """Restoring a provider must not take its healthy models out of service."""
+    for health in (*situations(HEALTHY), *situations(SUSPECT)):
+        assert restore(health, NOW) == health
+    for state in (OPEN, HALF_OPEN, LATCHED, ISOLATED):
+        assert restore(situations(state)[0], NOW).probe_due(NOW, 300)
+
+
+def test_idle_routes_are_probed_suspect_ones_sooner() -> None:
+    """Nobody is probed while traffic tells; in silence a suspect route is asked four times as often."""
+    idle_secs = 300.0
+    for state, patience in ((HEALTHY, 300.0), (SUSPECT, 75.0)):
+        health = RouteHealth(state, 2.0, last_seen_at=NOW)
+        assert not health.probe_due(NOW + patience - 0.1, idle_secs)
+        assert health.probe_due(NOW + patience, idle_secs)
+    assert RouteHealth().probe_due(0.0, idle_secs), "a route that was never seen is asked at once"
+
+
+def share_of_sends_wasted(decision_secs: float, hours: float) -> tuple[float, float]:
+    """A route whose probes are fine and whose every real answer is invalid: share of its life spent
+    unusable, and of decisions that it was asked first."""
+    health, now, next_decision, unusable_secs, asked, decisions = RouteHealth(), 0.0, 0.0, 0.0, 0, 0
+    while now < hours * 3_600:
+        health = tick(health, now)
+        if now >= next_decision:
+            next_decision += decision_secs
+            decisions += 1
+            if health.usable:
+                asked += 1
+                health = observe(health, Sign.FAILURE, now, SETTINGS, weight=0.7)
+        elif health.probe_due(now, 300.0):
+            health = observe(health, Sign.PROBE_OK, now, SETTINGS)
+        unusable_secs += not health.usable
+        now += 1.0
+    return unusable_secs / now, asked / decisions
+
+
+@pytest.mark.parametrize("decision_secs", [1.0, 10.0, 30.0, 60.0])
+def test_a_route_with_good_probes_and_bad_answers_stays_open(decision_secs: float) -> None:
+    """A shallow probe does not outvote real traffic: such a route spends most of its life open and few
+    decisions are wasted on it."""
+    unusable, asked = share_of_sends_wasted(decision_secs, hours=12)
+    assert unusable > 0.75
+    assert asked < 0.25
+
+
+class AnyHistory(RuleBasedStateMachine):
+    """A route through any history; ``now`` never goes back."""
+
+    settings = DetectorSettings(open_secs=10.0, open_secs_max=200.0, latch_probe_secs=1_000.0)
+
+    @initialize()
+    def begin(self) -> None:
+        self.now = 0.0
+        self.health = RouteHealth()
+
+    def fold(self, after: RouteHealth, allowed: set[RouteState]) -> None:
+        assert after.state in allowed | {self.health.state}, f"{self.health} -> {after}"
+        self.health = after
+
+    @rule(secs=st.floats(0, 500))
+    def time_passes(self, secs: float) -> None:
+        self.now += secs
+        before = self.health
+        self.fold(tick(before, self.now), {HALF_OPEN} if before.state is OPEN else set())
+
+    @rule(
+        sign=st.sampled_from(sorted(Sign, key=lambda sign: sign.value)),
+        weight=st.sampled_from([0.0, 0.3, 0.7, 1.0]),
+        jitter=st.floats(0.8, 1.2),
+    )
+    def something_comes_back(self, sign: Sign, weight: float, jitter: float) -> None:
+        before = self.health
+        bad = sign in {Sign.FAILURE, Sign.PROBE_FAILED}
+        if before.state is ISOLATED:
+            allowed = set()
+        elif sign is Sign.LATCH:
+            allowed = {LATCHED}
+        elif before.state is LATCHED:
+            allowed = set() if bad else {SUSPECT}
+        else:
+            allowed = {SUSPECT, OPEN} if bad else {HEALTHY, SUSPECT, HALF_OPEN}
+        self.fold(
+            observe(before, sign, self.now, self.settings, weight=weight, jitter=jitter, reason="r"), allowed
+        )
+        assert self.health.last_seen_at == self.now
+        if bad and weight == 0 and before.state is not LATCHED:
+            assert self.health.state is before.state
+        if self.health.state is OPEN and bad and weight > 0:
+            assert 0 < self.health.next_probe_at - self.now <= self.settings.open_secs_max * jitter
+
+    @rule()
+    def a_person_isolates(self) -> None:
+        self.fold(isolate(self.health, "by hand"), {ISOLATED})
+
+    @precondition(lambda self: not self.health.usable)
+    @rule()
+    def a_person_restores(self) -> None:
+        self.fold(restore(self.health, self.now), {HALF_OPEN})
+
+    @invariant()
+    def evidence_is_bounded(self) -> None:
+        assert 0 <= self.health.evidence <= EVIDENCE_MAX
+
+    @invariant()
+    def a_usable_route_is_below_the_threshold(self) -> None:
+        assert not self.health.usable or self.health.evidence < OPEN_AT
+
+    @invariant()
+    def a_sick_route_is_probed_some_day(self) -> None:
+        waits = self.health.state in {OPEN, HALF_OPEN, LATCHED}
+        assert math.isfinite(self.health.next_probe_at) == waits
+        if waits:
+            assert self.health.probe_due(self.health.next_probe_at, 300.0)
+
+
+TestAnyHistory = AnyHistory.TestCase
