@@ -111,6 +111,8 @@ def test_the_build_stops_at_a_stranger(backend: ModuleType, tmp_path: Path) -> N
 
 def test_our_own_lock_is_pinned_and_one_changed_hash_is_not(backend: ModuleType) -> None:
     """The lock this environment was made from passes; with any one hash changed it does not."""
+    if not (ROOT / "uv.lock").exists():
+        pytest.skip("this environment was not made by uv")
     lock = tomllib.loads((ROOT / "uv.lock").read_text())
     pins = backend.read_pins((ROOT / "pins.txt").read_text())
     assert backend.unpinned(lock, pins) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from statistics import fmean
 
 import pytest
 from hypothesis import given
@@ -45,6 +46,17 @@ def test_the_price_lies_within_the_spread(seed: int, step: int) -> None:
         assert book.bids[0].price / CENT <= cents + 0.5
     if book.asks:
         assert book.asks[0].price / CENT >= cents - 0.5
+
+
+def test_the_spread_is_centred_on_the_price() -> None:
+    """Over many markets the mid errs by less than a tenth of a cent: the book itself gives no edge."""
+    maker, path = BookMaker(0), PricePath(0)
+    errors = [
+        maker.book(known, step_at(START)).mid / CENT - 100 * sigmoid(path.log_odds(known, START))
+        for known in (question(f"Q-{n}", crowd_probability=0.2 + n / 1_000) for n in range(600))
+    ]
+    assert abs(fmean(errors)) < 0.1
+    assert max(abs(error) for error in errors) <= 0.5 + 1e-9
 
 
 def test_near_certainty_one_side_is_empty() -> None:

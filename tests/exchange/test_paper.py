@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from paper_kit import CASH, START, buy, exchange, question, sell
 
 from jurymast.domain.errors import ConfigError, ExchangeUnavailable, OrderRejected, OrderUnknown, SchemaDrift
-from jurymast.domain.market import MarketStatus, Side
+from jurymast.domain.market import Book, MarketStatus, Side
 from jurymast.domain.money import CENT, CONTRACT, PAYOUT, usd
 from jurymast.domain.order import Action, OrderIntent, OrderStatus, TimeInForce
 from jurymast.exchange.paper import END_OF_TIME, Fault, PaperExchange
@@ -208,38 +207,62 @@ async def test_cancelling_a_filled_order_reports_how_it_ended(paper: PaperExchan
     assert (await paper.cancel_order(order)).status is OrderStatus.EXECUTED
 
 
-async def until(paper: PaperExchange, clock: FakeClock, done: Callable[[], Any], steps: int = 5_000) -> None:
-    """Let steps pass until something has happened."""
-    for _ in range(steps):
-        clock.advance(60)
-        if await done():
-            return
-    raise AssertionError(f"it did not happen within {steps} steps")
+async def crossed(paper: PaperExchange, clock: FakeClock, limit: int) -> Book:
+    """Wait until YES of Q-2 is offered well below ``limit``; the untouched book of that step.
+
+    Q-2 does not happen, so that must come. A second exchange with the same seed looks ahead, so that
+    ``paper`` itself is not asked meanwhile.
+    """
+    scout = exchange((question("Q-2", outcome=False),), clock, start=await paper.now())
+    for _ in range(2_000):
+        clock.advance(3_600)
+        book = (await scout.get_snapshot("Q-2")).book
+        if book.asks and book.asks[-1].price < limit:
+            await scout.close()
+            return book
+    raise AssertionError("the price never came down that far")
 
 
 async def test_a_resting_order_fills_at_its_limit_as_maker(paper: PaperExchange, clock: FakeClock) -> None:
-    """When a later book crosses a resting order it fills at its own price, without a fee."""
-    book = (await paper.get_snapshot("Q-1")).book
-    limit = book.asks[0].price - CENT
-    await paper.place_order(buy(limit_price=limit, time_in_force=GTC, count=CONTRACT))
+    """When a later book lies below a resting bid it fills at its own price, without a fee."""
+    limit = await best(paper, Side.YES, "Q-2") - CENT
+    order = await paper.place_order(buy("Q-2", limit_price=limit, time_in_force=GTC, count=CONTRACT))
     assert await paper.list_fills() == []
-    await until(paper, clock, paper.list_fills)
+    await crossed(paper, clock, limit)
     (fill,) = await paper.list_fills()
-    assert (fill.price, fill.fee) == (limit, 0)
+    assert (fill.order_id, fill.price, fill.fee) == (order.order_id, limit, 0)
     assert (await paper.get_balance()).cash == CASH - limit
+    ended = await paper.find_order(order.client_order_id)
+    assert ended is not None
+    assert ended.status is OrderStatus.EXECUTED
 
 
 async def test_the_better_price_fills_first(paper: PaperExchange, clock: FakeClock) -> None:
-    """Of two resting orders the higher bid is served before the earlier one."""
-    ask = await best(paper, Side.YES)
-    low = await paper.place_order(buy(limit_price=ask - 2 * CENT, time_in_force=GTC, count=CONTRACT))
-    high = await paper.place_order(buy(limit_price=ask - CENT, time_in_force=GTC, count=CONTRACT))
+    """Of resting bids the higher is served before an earlier lower one, equal ones as they came."""
+    ask = await best(paper, Side.YES, "Q-2")
+    limits = [ask - 2 * CENT, ask - CENT, ask - 2 * CENT]
+    low, high, late = [
+        await paper.place_order(buy("Q-2", limit_price=limit, time_in_force=GTC, count=CONTRACT))
+        for limit in limits
+    ]
+    await crossed(paper, clock, limits[0])
+    served = [fill.order_id for fill in await paper.list_fills()]
+    assert served == [high.order_id, low.order_id, late.order_id]
 
-    async def both() -> bool:
-        return len(await paper.list_fills()) == 2
 
-    await until(paper, clock, both)
-    assert [fill.order_id for fill in await paper.list_fills()] == [high.order_id, low.order_id]
+async def test_resting_orders_share_what_a_book_offers(paper: PaperExchange, clock: FakeClock) -> None:
+    """Several orders together take no more than a book shows, and no more of it in the same step."""
+    limit = await best(paper, Side.YES, "Q-2") - CENT
+    for _ in range(3):
+        await paper.place_order(buy("Q-2", limit_price=limit, time_in_force=GTC, count=40_000 * CONTRACT))
+    book = await crossed(paper, clock, limit)
+    offered = sum(level.count for level in book.asks)
+    assert sum(fill.count for fill in await paper.list_fills()) == offered
+    clock.advance(1)
+    assert sum(fill.count for fill in await paper.list_fills()) == offered
+    assert (await paper.get_snapshot("Q-2")).book.asks == ()
+    clock.advance(59)
+    assert sum(fill.count for fill in await paper.list_fills()) > offered
 
 
 async def test_an_order_expires_in_exchange_time(paper: PaperExchange, clock: FakeClock) -> None:

@@ -174,15 +174,15 @@ async def test_evidence_is_the_dated_background() -> None:
     assert item.source_id == "polymarket:q-1"
 
 
-async def test_evidence_without_background_is_the_crowd() -> None:
-    """Where a question came without background, what the crowd thought is the evidence."""
+async def test_the_crowds_price_is_no_evidence() -> None:
+    """A question without background brings nothing: models are asked blind to the price."""
     known = question(crowd_probability=0.125)
-    (item,) = await BundledEvidence((known,)).evidence_for(as_market(known), START)
-    assert item.text == "The crowd at polymarket put the probability at 12.5%."
+    assert await BundledEvidence((known,)).evidence_for(as_market(known), START) == ()
 
 
 async def test_evidence_never_comes_from_the_future() -> None:
     """Before the day of listing there is no evidence, and none for markets that are not ours."""
-    evidence = BundledEvidence((question(),))
+    evidence = BundledEvidence((question(background="b"),))
     assert await evidence.evidence_for(as_market(question()), START - timedelta(seconds=1)) == ()
+    assert len(await evidence.evidence_for(as_market(question()), START)) == 1
     assert await evidence.evidence_for(as_market(question("Q-2")), START) == ()

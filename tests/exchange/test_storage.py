@@ -53,20 +53,21 @@ async def test_a_restart_goes_on_where_it_stopped(tmp_path: Path) -> None:
     await after.close()
 
 
-async def test_time_never_runs_backwards(tmp_path: Path) -> None:
-    """When the machine's clock is set back, exchange time waits instead of going back."""
-    database = tmp_path / "exchange.db"
-    first = exchange((question(),), clock := FakeClock(), database)
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_time_never_runs_backwards(tmp_path: Path, restarted: bool) -> None:
+    """When the machine's clock is set back, exchange time waits, before and after a restart."""
+    database, clock = tmp_path / "exchange.db", FakeClock()
+    paper = exchange((question(),), clock, database)
     clock.advance(100)
-    reached = await first.now()
-    await first.close()
-    back = FakeClock(clock.utc_now())
-    second = exchange((question(),), back, database)
-    back._start -= timedelta(hours=1)
-    assert await second.now() == reached
-    back.advance(3_700)
-    assert await second.now() == reached + timedelta(seconds=100)
-    await second.close()
+    reached = await paper.now()
+    if restarted:
+        await paper.close()
+        paper = exchange((question(),), clock, database)
+    clock._start -= timedelta(seconds=60)
+    assert await paper.now() == reached
+    clock.advance(61)
+    assert await paper.now() == reached + timedelta(seconds=1)
+    await paper.close()
 
 
 def trade_and_kill(database: Path) -> dict[str, int]:
@@ -181,6 +182,17 @@ def test_a_place_without_a_folder_is_refused(tmp_path: Path) -> None:
     """A path that can't be opened is a fault of the configuration, told as such."""
     with pytest.raises(ConfigError, match="can't be opened"):
         exchange((question(),), FakeClock(), tmp_path / "nowhere" / "exchange.db")
+
+
+def test_a_stump_of_a_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+    """What is left of a cut exchange file is not taken for a new one and written over."""
+    database = tmp_path / "exchange.db"
+    exchange((question(),), FakeClock(), database)._file.close()
+    stump = database.read_bytes()[:50]
+    database.write_bytes(stump)
+    with pytest.raises(ConfigError, match="damaged"):
+        exchange((question(),), FakeClock(), database)
+    assert database.read_bytes() == stump
 
 
 async def test_a_file_that_stops_answering_changes_nothing(tmp_path: Path) -> None:

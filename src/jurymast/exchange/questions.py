@@ -173,10 +173,10 @@ def _damaged(path: Path | str, place: str, what: str) -> BundleError:
 
 
 class BundledEvidence:
-    """What was known when a question was listed: its background, or else what the crowd thought.
+    """What was known when a question was listed: its background, where its source gave one.
 
-    An ``EvidenceSource`` that needs no network. One item a question, dated ``listed_at``; nothing is
-    shown before that date, and nothing for markets that are not among the questions.
+    An ``EvidenceSource`` that needs no network. At most one item a question, dated ``listed_at``; nothing
+    is shown before that date. The crowd's price is no evidence: models are asked blind to it.
     """
 
     def __init__(self, questions: tuple[Question, ...]) -> None:
@@ -184,14 +184,13 @@ class BundledEvidence:
 
     async def evidence_for(self, market: Market, as_of: datetime) -> tuple[EvidenceItem, ...]:
         question = self._questions.get(market.ticker)
-        if question is None or as_of < question.listed_at:
+        if question is None or not question.background or as_of < question.listed_at:
             return ()
-        crowd = f"The crowd at {question.source} put the probability at {question.crowd_probability:.1%}."
         return (
             EvidenceItem(
                 source_id=f"{question.source}:{question.source_id}",
                 title=f"Background of the question at {question.source}",
-                text=(question.background or crowd)[:MAX_EVIDENCE_CHARS],
+                text=question.background[:MAX_EVIDENCE_CHARS],
                 published_at=question.listed_at,
                 url=question.url,
             ),

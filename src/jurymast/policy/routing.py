@@ -87,10 +87,10 @@ def rank(candidates: Iterable[Candidate], *, preferred: ProviderName | None = No
 def provider_status(healths: Iterable[RouteHealth]) -> ProviderStatus:
     """Health of a provider as people see it, from its routes."""
     routes = list(healths)
-    if not any(health.seen for health in routes):
-        return ProviderStatus.UNKNOWN
     if not any(health.usable for health in routes):
         return ProviderStatus.UNHEALTHY
+    if not any(health.seen for health in routes):
+        return ProviderStatus.UNKNOWN
     if all(health.state is RouteState.HEALTHY for health in routes):
         return ProviderStatus.HEALTHY
     return ProviderStatus.DEGRADED

@@ -135,11 +135,11 @@ def stream(*pieces: bytes, then: str = "end", gap_secs: float = 0.0, **headers: 
     return answer
 
 
-def body_then(head: bytes, length: int, then: str) -> Behaviour:
+def body_then(head: bytes, length: int, then: str, status: int = 200) -> Behaviour:
     """Promise ``length`` bytes of JSON, send ``head``, then ``cut``, ``stall`` or drip blanks."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"content-type": "application/json"})
+        response = web.StreamResponse(status=status, headers={"content-type": "application/json"})
         response.content_length = length
         await response.prepare(request)
         await response.write(head)

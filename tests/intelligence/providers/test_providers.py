@@ -153,6 +153,15 @@ def test_configuration_of_another_provider_is_refused() -> None:
         XAIProvider(config)
 
 
+@pytest.mark.parametrize("key", ["sk-1\n", "sk\t1", "sk-\N{EN DASH}1"])
+def test_key_that_can_be_none_is_refused_without_showing_it(key: str) -> None:
+    """A key copied with a line end is found at the start, and not printed."""
+    config = ProviderConfig(ProviderName.XAI, "http://127.0.0.1:9/v1", ("grok-4.3",), 1, Secret(key))
+    with pytest.raises(ConfigError, match="API key of xai") as caught:
+        XAIProvider(config)
+    assert "sk" not in str(caught.value)
+
+
 async def test_unpriced_model_is_not_sent(server: WireServer, transport: AiohttpTransport) -> None:
     """Asking for a model that was not configured and has no price fails before anything leaves."""
     asked = provider(ProviderName.OPENAI, server.url, transport)

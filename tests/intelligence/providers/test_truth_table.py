@@ -13,10 +13,10 @@ import pytest
 from jurymast.domain.provider import Billing, FailureKind, ProviderName
 from jurymast.intelligence.providers.transport import AiohttpTransport
 
-from .samples import CHAT_FINISH, CHAT_OPENING, CHAT_TEXT, SAMPLES, TEXT, Sample, ask, failing, provider
+from .samples import CHAT, CHAT_FINISH, CHAT_OPENING, CHAT_TEXT, SAMPLES, TEXT, Sample, ask, failing, provider
 from .server import Behaviour, WireServer, body_then, plain, reset, silence, sse, stream
 
-LIMIT_SECS = 0.6
+LIMIT_SECS = 0.5
 UNHURRIED_SECS = 10.0
 TIMED = {FailureKind.TIMEOUT, FailureKind.FIRST_TOKEN_TIMEOUT, FailureKind.STALLED}
 HTML = "<!doctype html><html><title>Sign in</title></html>"
@@ -24,13 +24,17 @@ HTML = "<!doctype html><html><title>Sign in</title></html>"
 
 @dataclass(frozen=True)
 class Row:
-    """One fault: how the server behaves and what must come out."""
+    """One fault: how the server behaves and what must come out.
+
+    ``samples`` leaves out a wire that can make no difference, to save the wait.
+    """
 
     fault: str
     behave: Callable[[Sample], Behaviour]
     kind: FailureKind
     billing: Billing
     streams: tuple[bool, ...] = (False, True)
+    samples: tuple[Sample, ...] = SAMPLES
 
 
 def error_body(sample: Sample, kind: str, message: str = "text") -> dict[str, object]:
@@ -91,8 +95,8 @@ ROWS = [
         FailureKind.CONTENT_FILTER,
         Billing.BILLED,
     ),
-    Row("silence", lambda _: silence, FailureKind.TIMEOUT, Billing.UNKNOWN, (False,)),
-    Row("silence", lambda _: silence, FailureKind.FIRST_TOKEN_TIMEOUT, Billing.UNKNOWN, (True,)),
+    Row("silence", lambda _: silence, FailureKind.TIMEOUT, Billing.UNKNOWN, (False,), (CHAT,)),
+    Row("silence", lambda _: silence, FailureKind.FIRST_TOKEN_TIMEOUT, Billing.UNKNOWN, (True,), (CHAT,)),
     Row(
         "stalled body",
         lambda _: body_then(HALF_JSON, 500, "stall"),
@@ -100,7 +104,14 @@ ROWS = [
         Billing.UNKNOWN,
         (False,),
     ),
-    Row("dripping body", lambda _: body_then(b" ", 9_999, "drip"), FailureKind.TIMEOUT, Billing.UNKNOWN),
+    Row(
+        "dripping body",
+        lambda _: body_then(b" ", 9_999, "drip"),
+        FailureKind.TIMEOUT,
+        Billing.UNKNOWN,
+        (False, True),
+        (CHAT,),
+    ),
     Row(
         "stream that ends without an end",
         lambda sample: stream(sample.half),
@@ -191,7 +202,7 @@ ROWS = [
 CASES = [
     pytest.param(row, sample, streaming, id=f"{row.fault}-{sample.name}-{'stream' if streaming else 'whole'}")
     for row in ROWS
-    for sample in SAMPLES
+    for sample in row.samples
     for streaming in row.streams
 ]
 
@@ -217,6 +228,16 @@ async def test_refused_connection_costs_nothing(
     """Where nobody listens, the failure says that nothing was sent."""
     failure = (await failing(provider(name, refused_url, transport))).failure
     assert (failure.kind, failure.billing) == (FailureKind.CONNECT, Billing.NOT_SENT)
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["whole", "stream"])
+async def test_error_whose_body_stalls_is_known_by_its_status(
+    server: WireServer, transport: AiohttpTransport, streaming: bool
+) -> None:
+    """A refusal is not waited out to the end: its status says what it is."""
+    server.behaviour = body_then(b'{"error":', 100, "stall", status=429)
+    asked = provider(ProviderName.XAI, server.url, transport, stream=streaming)
+    assert (await failing(asked, LIMIT_SECS)).failure.kind is FailureKind.RATE_LIMITED
 
 
 async def test_slow_connect_costs_nothing(unaccepting_url: str, transport: AiohttpTransport) -> None:

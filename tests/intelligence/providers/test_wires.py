@@ -226,6 +226,12 @@ def test_error_event_in_a_stream_is_its_kind(sample: Sample) -> None:
     assert outcome.billing is Billing.UNKNOWN
 
 
+def test_error_after_the_finish_takes_nothing_back() -> None:
+    """A chat answer that is complete stays one when its server breaks while adding up the usage."""
+    outcome = follow(OPENAI, sse([*CHAT_TEXT, CHAT_FINISH]) + CHAT.error_event)
+    assert outcome == Completion(TEXT, "served-model", None, "stop")
+
+
 def test_error_line_of_llama_cpp_is_understood() -> None:
     """llama.cpp's own way of saying error in a stream is no silence."""
     raw = b'error: {"code":503,"message":"Loading model","type":"unavailable_error"}\n'

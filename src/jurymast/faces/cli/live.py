@@ -41,9 +41,9 @@ NOISE = (CycleFinished, MarketScreened, ProbeSent, RouteChanged)
 class LiveView:
     """A window on a running bot; a context manager around its run."""
 
-    def __init__(self, bot: Bot) -> None:
+    def __init__(self, bot: Bot, console: Console | None = None) -> None:
         self._bot = bot
-        self._console = Console()
+        self._console = console or Console()
         self._events: deque[Text] = deque(maxlen=EVENTS_KEPT)
         self._cycle: CycleFinished | None = None
         self._live = Live(

@@ -90,6 +90,10 @@ class BaseProvider:
     ) -> None:
         if config.name is not self.provider:
             raise ConfigError(f"{type(self).__name__} was given the configuration of {config.name}")
+        if not (config.api_key.value.isascii() and config.api_key.value.isprintable()):
+            raise ConfigError(
+                f"the API key of {config.name} has line ends or other characters no key has; copy it again"
+            )
         self.config = config
         self._prices = prices or default_catalogue()
         self._own_transport: AiohttpTransport | None = None
@@ -203,7 +207,7 @@ class BaseProvider:
         url = self._base_url + self.wire.path
         async with self._transport.send("POST", url, headers, body, limits) as reply:
             if not 200 <= reply.status < 300:
-                return _classify(reply, await _error_body(reply))
+                return _classify(reply, await _error_body(reply, idle_secs))
             first_token_at = None
             if "text/event-stream" in reply.headers.get("content-type", ""):
                 stream_limits = StreamLimits(sent_at + first_token_secs, idle_secs, deadline)
@@ -258,11 +262,12 @@ class BaseProvider:
         return ProviderError(Route(self.name, model), failure)
 
 
-async def _error_body(reply: HttpReply) -> bytes:
-    """The body of an error reply; the status alone says enough when it can't be had."""
+async def _error_body(reply: HttpReply, wait_secs: float) -> bytes:
+    """The body of an error reply; the status alone says enough when it can't be had soon."""
     try:
-        return await reply.read()
-    except TransportError:
+        async with asyncio.timeout(wait_secs):
+            return await reply.read()
+    except (TransportError, TimeoutError):
         return b""
 
 

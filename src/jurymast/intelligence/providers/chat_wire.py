@@ -118,7 +118,8 @@ class ChatStream:
             return
         chunk = decode_object(data)
         if chunk is None or chunk.get("error"):
-            self._failure = stated_error(data)
+            # An answer that is complete stays one, whatever its server says afterwards.
+            self._failure = None if self.answered else stated_error(data)
             self.closed = True
             return
         self._served_model = self._served_model or chunk.get("model")

@@ -39,26 +39,24 @@ async def read_stream(
     """
     loop = asyncio.get_running_loop()
     first_token_at = None
-    ending = closing = False
+    until = limits.first_token_at
     try:
-        async with asyncio.timeout_at(limits.first_token_at) as watch:
+        async with asyncio.timeout_at(until) as watch:
             async for line in reply.lines():
                 decoder.feed(line)
-                if not decoder.started and not decoder.closed:
+                if decoder.closed and not decoder.answered:
+                    break
+                if not decoder.started:
                     continue
                 now = loop.time()
-                if first_token_at is None:
-                    first_token_at = now
-                if decoder.closed and not closing:
-                    if not decoder.answered:
-                        break
-                    closing = True
-                    watch.reschedule(_soon(now, DRAIN_SECS, limits.deadline))
-                elif decoder.answered and not ending:
-                    ending = True
-                    watch.reschedule(_soon(now, LATE_USAGE_SECS, limits.deadline))
-                elif not ending and not closing:
-                    watch.reschedule(now + limits.idle_secs)
+                first_token_at = first_token_at or now
+                if decoder.answered:
+                    # Only ever earlier: nothing that follows an answer may prolong it.
+                    grace_secs = DRAIN_SECS if decoder.closed else LATE_USAGE_SECS
+                    until = min(until, _soon(now, grace_secs, limits.deadline))
+                else:
+                    until = now + limits.idle_secs
+                watch.reschedule(until)
     except TimeoutError:
         if not decoder.answered:
             return _silence(limits, started=decoder.started), first_token_at

@@ -1,0 +1,284 @@
+"""The ladder of modes: down at once, up one rung at a time and only on evidence."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from jurymast.domain.status import EmergencyMode
+from jurymast.policy.ladder import (
+    Capacity,
+    Ladder,
+    LadderSettings,
+    answered,
+    force,
+    release,
+    step,
+    unanswered,
+    why_not_higher,
+)
+
+SETTINGS = LadderSettings()
+NORMAL, CONSERVATIVE = EmergencyMode.NORMAL, EmergencyMode.CONSERVATIVE
+MINIMAL, SUSPENDED = EmergencyMode.MINIMAL, EmergencyMode.SUSPENDED
+FULL, ONE, SMALL, DARK = Capacity(3, 1), Capacity(1, 1), Capacity(0, 1), Capacity(0, 0)
+
+CAPACITIES = st.builds(Capacity, able=st.integers(0, 4), small=st.integers(0, 2))
+MODES = st.sampled_from(list(EmergencyMode))
+LADDERS = st.builds(
+    Ladder,
+    mode=MODES,
+    entered_at=st.sampled_from([-math.inf, 0.0, 900.0]),
+    successes=st.integers(0, 5),
+    failures_in_row=st.integers(0, 5),
+    thin_since=st.sampled_from([None, 0.0, 980.0]),
+    dark_since=st.sampled_from([None, -20_000.0, 980.0]),
+    changes=st.sampled_from([(), (10.0, 20.0, 30.0)]),
+    held_until=st.sampled_from([-math.inf, 5_000.0]),
+    manual=MODES,
+    manual_until=st.sampled_from([math.inf, 500.0]),
+)
+
+
+def proved(ladder: Ladder, answers: int = 3) -> Ladder:
+    for _ in range(answers):
+        ladder = answered(ladder)
+    return ladder
+
+
+@pytest.mark.parametrize(
+    ("capacity", "failed", "secs", "mode"),
+    [
+        (FULL, 0, 0, NORMAL),
+        (Capacity(2, 0), 0, 1e6, NORMAL),
+        (ONE, 0, 0, NORMAL),
+        (ONE, 0, 59, NORMAL),
+        (ONE, 0, 60, CONSERVATIVE),
+        (SMALL, 0, 0, CONSERVATIVE),
+        (SMALL, 0, 1e6, CONSERVATIVE),
+        (FULL, 2, 0, NORMAL),
+        (FULL, 3, 0, MINIMAL),
+        (SMALL, 3, 0, MINIMAL),
+        (DARK, 0, 0, MINIMAL),
+        (DARK, 0, 4 * 3_600 - 1, MINIMAL),
+        (DARK, 0, 4 * 3_600, SUSPENDED),
+    ],
+)
+def test_what_the_evidence_calls_for(
+    capacity: Capacity, failed: int, secs: float, mode: EmergencyMode
+) -> None:
+    """From NORMAL every loss leads to its mode, as many rungs down as it takes."""
+    ladder = Ladder()
+    for _ in range(failed):
+        ladder = unanswered(ladder)
+    ladder = step(ladder, capacity, 0.0, SETTINGS)
+    ladder = step(ladder, capacity, secs, SETTINGS)
+    assert ladder.mode is mode
+
+
+def test_total_darkness_is_minimal_in_the_same_step() -> None:
+    """No dwell, hold or streak delays a step down."""
+    flapping = Ladder(held_until=1e9, entered_at=100.0, successes=99)
+    down = step(flapping, DARK, 100.0, SETTINGS)
+    assert (down.mode, down.entered_at, down.successes) == (MINIMAL, 100.0, 0)
+    assert down.reason == "no provider answers"
+
+
+def test_the_way_up_is_one_rung_per_dwell_with_new_answers_each() -> None:
+    """From SUSPENDED to NORMAL three rungs are climbed, each after its own dwell and its own answers."""
+    ladder, now, climbed = Ladder(mode=SUSPENDED, entered_at=0.0), 0.0, []
+    while ladder.mode is not NORMAL:
+        now += 1.0
+        after = step(answered(ladder), FULL, now, SETTINGS)
+        if after.mode is not ladder.mode:
+            climbed.append((after.mode, now))
+            assert after.successes == 0
+        ladder = after
+    assert climbed == [(MINIMAL, 300.0), (CONSERVATIVE, 600.0), (NORMAL, 900.0)]
+
+
+@pytest.mark.parametrize(
+    ("successes", "secs", "rises"), [(3, 300, True), (2, 1e9, False), (99, 299, False), (0, 1e9, False)]
+)
+def test_a_rung_needs_dwell_and_answers(successes: int, secs: float, rises: bool) -> None:
+    """Time without answers does not lift the mode, nor do answers without time."""
+    ladder = proved(Ladder(mode=CONSERVATIVE, entered_at=0.0), successes)
+    assert (step(ladder, FULL, secs, SETTINGS).mode is NORMAL) == rises
+
+
+def test_a_failed_decision_breaks_the_streak() -> None:
+    """Answers count towards a rise only since the last decision that got none."""
+    ladder = answered(unanswered(proved(Ladder(mode=CONSERVATIVE, entered_at=0.0))))
+    assert ladder.successes == 1
+    assert step(ladder, FULL, 1e6, SETTINGS).mode is CONSERVATIVE
+
+
+def test_an_answer_clears_the_row_of_failures() -> None:
+    """Two failures, an answer and two failures are no outage."""
+    ladder = unanswered(unanswered(answered(unanswered(unanswered(Ladder())))))
+    assert step(ladder, FULL, 0.0, SETTINGS).mode is NORMAL
+
+
+def test_thin_and_dark_times_restart_with_every_recovery() -> None:
+    """A minute below two providers must be one minute, not the sum of several moments."""
+    ladder = Ladder()
+    for start in (0.0, 100.0, 200.0):
+        ladder = step(ladder, ONE, start, SETTINGS)
+        ladder = step(ladder, ONE, start + 50, SETTINGS)
+        ladder = step(ladder, FULL, start + 51, SETTINGS)
+        assert ladder.thin_since is None
+    assert ladder.mode is NORMAL
+
+
+def test_flapping_holds_the_safer_rung() -> None:
+    """After four changes within an hour the mode stays down for an hour, whatever recovers."""
+    ladder, now = Ladder(), 0.0
+    for _ in range(2):
+        ladder = step(ladder, SMALL, now, SETTINGS)
+        now += 301
+        ladder = step(proved(ladder), FULL, now, SETTINGS)
+        assert ladder.mode is NORMAL
+        now += 1
+    ladder = step(ladder, SMALL, now, SETTINGS)
+    assert ladder.mode is CONSERVATIVE
+    fell_at = now
+    while ladder.mode is CONSERVATIVE:
+        now += 60
+        ladder = step(answered(ladder), FULL, now, SETTINGS)
+    assert now >= fell_at + SETTINGS.flap_hold_secs
+    assert now < fell_at + SETTINGS.flap_hold_secs + 61
+
+
+def test_a_hold_does_not_keep_anyone_from_safety() -> None:
+    """While held after flapping the mode may still fall, at once."""
+    held = Ladder(mode=CONSERVATIVE, entered_at=0.0, held_until=9_999.0)
+    assert step(held, DARK, 1.0, SETTINGS).mode is MINIMAL
+
+
+@pytest.mark.parametrize("mode", [CONSERVATIVE, MINIMAL, SUSPENDED])
+def test_a_mode_by_hand_holds_until_taken_back_and_is_then_climbed(mode: EmergencyMode) -> None:
+    """Healthy providers do not lift a demand by hand; after its release the rungs are climbed as ever."""
+    ladder = step(force(Ladder(), mode, "news"), FULL, 0.0, SETTINGS)
+    assert (ladder.mode, ladder.reason) == (mode, "by hand: news")
+    assert step(proved(ladder, 99), FULL, 1e6, SETTINGS).mode is mode
+    freed = release(proved(ladder))
+    assert step(freed, FULL, 299.0, SETTINGS).mode is mode
+    assert step(freed, FULL, 300.0, SETTINGS).mode.severity == mode.severity - 1
+
+
+def test_a_mode_by_hand_ends_at_its_time() -> None:
+    """A demand with a time is over at that time; the mode itself still waits for evidence."""
+    ladder = step(force(Ladder(), MINIMAL, "lunch", until=600.0), FULL, 0.0, SETTINGS)
+    assert step(proved(ladder), FULL, 599.0, SETTINGS).manual is MINIMAL
+    late = step(ladder, FULL, 600.0, SETTINGS)
+    assert (late.manual, late.mode) == (NORMAL, MINIMAL)
+    assert step(proved(ladder), FULL, 600.0, SETTINGS).mode is CONSERVATIVE
+
+
+def test_a_hand_never_makes_it_riskier() -> None:
+    """Forcing NORMAL in an outage changes nothing."""
+    ladder = step(Ladder(), DARK, 0.0, SETTINGS)
+    assert step(force(ladder, NORMAL, "I am sure"), DARK, 1.0, SETTINGS).mode is MINIMAL
+
+
+def test_people_are_told_what_a_mode_waits_for() -> None:
+    """Every condition that keeps a mode down is named, with its number."""
+    ladder = force(Ladder(mode=MINIMAL, entered_at=0.0, held_until=500.0), MINIMAL, "drill")
+    text = why_not_higher(ladder, 100.0, SETTINGS)
+    assert text == (
+        "set by hand: drill, held 400 s after flapping, 200 s of dwell left, 3 validated answers missing"
+    )
+    assert why_not_higher(proved(Ladder(mode=MINIMAL)), 100.0, SETTINGS) == "capacity"
+
+
+@given(ladder=LADDERS, capacity=CAPACITIES, now=st.floats(1_000, 1e7))
+def test_without_new_answers_no_time_lifts_a_mode(ladder: Ladder, capacity: Capacity, now: float) -> None:
+    """No mode ends by the clock alone."""
+    silent = replace(ladder, successes=0)
+    for at in (now, now * 2, now * 1_000):
+        after = step(silent, capacity, at, SETTINGS)
+        assert after.mode.severity >= silent.mode.severity
+        silent = after
+
+
+@given(ladder=LADDERS, able=st.integers(0, 3), small=st.integers(0, 2), more=CAPACITIES)
+def test_more_providers_never_make_the_mode_worse(
+    ladder: Ladder, able: int, small: int, more: Capacity
+) -> None:
+    """The effective mode is monotone in capacity, whatever has happened before."""
+    poor, rich = Capacity(able, small), Capacity(able + more.able, small + more.small)
+    with_poor, with_rich = (step(ladder, capacity, 1_000.0, SETTINGS) for capacity in (poor, rich))
+    assert with_rich.mode.severity <= with_poor.mode.severity
+
+
+@given(ladder=LADDERS, capacity=CAPACITIES, manual=MODES)
+def test_the_hand_is_a_floor(ladder: Ladder, capacity: Capacity, manual: EmergencyMode) -> None:
+    """The effective mode is never riskier than the one demanded by hand."""
+    after = step(force(ladder, manual, "r"), capacity, 1_000.0, SETTINGS)
+    assert after.mode.severity >= manual.severity
+
+
+class AnyHistory(RuleBasedStateMachine):
+    """The ladder through any history, with every rule about its steps checked on each."""
+
+    settings = LadderSettings(suspend_after_secs=1_000.0, dwell_secs=100.0, flap_window_secs=600.0)
+
+    @initialize()
+    def begin(self) -> None:
+        self.now = 0.0
+        self.ladder = Ladder()
+        self.answers = 0
+        self.changed_at: list[float] = []
+
+    @rule()
+    def an_answer(self) -> None:
+        self.ladder = answered(self.ladder)
+        self.answers += 1
+
+    @rule()
+    def no_answer(self) -> None:
+        self.ladder = unanswered(self.ladder)
+        self.answers = 0
+
+    @rule(mode=MODES, secs=st.sampled_from([50.0, 500.0, math.inf]))
+    def a_hand(self, mode: EmergencyMode, secs: float) -> None:
+        self.ladder = force(self.ladder, mode, "hand", self.now + secs)
+
+    @rule()
+    def a_hand_lets_go(self) -> None:
+        self.ladder = release(self.ladder)
+
+    @rule(capacity=CAPACITIES, secs=st.sampled_from([0.0, 1.0, 59.0, 101.0, 700.0]))
+    def a_look(self, capacity: Capacity, secs: float) -> None:
+        self.now += secs
+        before, after = self.ladder, step(self.ladder, capacity, self.now, self.settings)
+        climbed = before.mode.severity - after.mode.severity
+        assert climbed <= 1
+        if climbed == 1:
+            assert self.answers >= self.settings.successes_to_rise
+            assert self.now - before.entered_at >= self.settings.dwell_secs
+            assert self.now >= before.held_until
+            assert capacity.total > 0 or before.mode is SUSPENDED
+        if climbed:
+            self.answers = 0
+            self.changed_at.append(self.now)
+        if capacity.total == 0:
+            assert after.mode.severity >= MINIMAL.severity
+        self.ladder = after
+        again = step(after, capacity, self.now, self.settings)
+        assert again == after, "a second look at the same evidence finds nothing to do"
+
+    @invariant()
+    def changes_are_few(self) -> None:
+        window = [at for at in self.changed_at if self.now - at < self.settings.flap_window_secs]
+        if len(window) >= self.settings.flap_changes:
+            assert self.ladder.held_until >= window[-1] + self.settings.flap_hold_secs
+        assert len(self.ladder.changes) <= self.settings.flap_changes
+
+
+TestAnyHistory = AnyHistory.TestCase
