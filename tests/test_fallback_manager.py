@@ -151,6 +151,14 @@ class TestDegradation:
             assert await ask_all(lab, 2) == [AbstainReason.AI_BUDGET_SPENT] * 2
             assert lab.fleet.ledger(XAI).requests == 0
 
+    async def test_a_spent_budget_leaves_the_free_local_model(self) -> None:
+        """When no paid request fits the budget any more, the local model still answers."""
+        async with rig(budget_per_day=USD // 1_000) as lab:
+            answer = await lab.ask()
+            assert provider_of(answer) is LOCAL
+            assert answer.cost == 0
+            assert lab.fleet.ledger(XAI).requests == 0
+
 
 class TestEmergency:
     async def test_total_outage_stops_asking_and_says_why(self) -> None:

@@ -183,8 +183,9 @@ def test_no_registry_is_named() -> None:
 
 
 def test_no_emoji() -> None:
-    """Words, not pictures: they survive every terminal and every log."""
-    assert offenders(matches(EMOJI)) == []
+    """Words, not pictures: they survive every terminal and every log. Tests may feed them to a parser."""
+    found = offenders(matches(EMOJI))
+    assert [offender for offender in found if not offender.startswith("tests/")] == []
 
 
 def test_every_test_states_a_behaviour() -> None:

@@ -6,6 +6,7 @@ Run: ``uv run python tools/picture.py``. Providers and exchange are SIMULATED, a
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 import tempfile
 from dataclasses import replace
@@ -34,9 +35,7 @@ async def main() -> None:
         for view in views:
             view.add(event)
 
-    console = Console(
-        record=True, width=132, height=36, force_terminal=True, file=Path("/dev/null").open("w")
-    )
+    console = Console(record=True, width=132, height=36, force_terminal=True, file=io.StringIO())
     with tempfile.TemporaryDirectory() as directory:
         config = load_config(None, data_dir=Path(directory), seed=4, weather=False)
         config = replace(config, lab=replace(config.lab, control_port=0, latency_scale=0.15))

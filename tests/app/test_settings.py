@@ -34,7 +34,7 @@ SAILS = {"main": Sail(40.0), "jib": Sail(25.0)}
 @dataclass(frozen=True, slots=True)
 class Mast:
     height_m: float
-    sails: dict[str, Sail] = documented(SAILS, doc="by name")  # noqa: RUF009 (each ship gets its own from a factory)
+    sails: dict[str, Sail] = documented(SAILS, doc="by name")
 
     def __post_init__(self) -> None:
         if not self.sails:
@@ -93,6 +93,8 @@ def test_every_type_is_read() -> None:
         berths={Colour.RED: Sail(reefs=2)},
     )
     assert type(ship.mast.height_m) is float
+    assert ship.launched is not None
+    assert ship.launched.tzinfo is UTC
 
 
 def test_what_is_left_out_keeps_its_default() -> None:
@@ -288,11 +290,13 @@ def test_all_mistakes_are_reported_together_in_order() -> None:
         name = 7
         # a comment
         crew = [
-            "Ann",  # line 5
+            # line 5
+            "Ann",
+
             8,
         ]
 
-        [jury]  # line 9
+        [jury]  # line 11
         height_m = "low"
         colr = '''
         height_m = 5
@@ -304,9 +308,9 @@ def test_all_mistakes_are_reported_together_in_order() -> None:
     assert mistakes(text, environ) == [
         "ship.toml, line 2: name: should be text, not a whole number",
         "ship.toml, line 4: crew: should be text, not a whole number",
-        "ship.toml, line 10: jury.height_m: should be a number, not text",
-        "ship.toml, line 11: jury.colr: unknown key; known here: height_m, sails",
-        "ship.toml, line 15: mast.sails.main.reefs: 9 is out of bounds: 0 to 3",
+        "ship.toml, line 12: jury.height_m: should be a number, not text",
+        "ship.toml, line 13: jury.colr: unknown key; known here: height_m, sails",
+        "ship.toml, line 17: mast.sails.main.reefs: 9 is out of bounds: 0 to 3",
         "JURYMAST_MAST__HEIGHT_M: mast.height_m: should be a number, not 'tall'",
         "JURYMAST_MAST__SPEED: mast.speed: unknown key; known here: height_m, sails",
     ]

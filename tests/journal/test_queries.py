@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import sqlite3
 import subprocess
 import sys
-import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +16,8 @@ import pytest
 from jurymast.domain.errors import JournalError, JournalUnwritable
 from jurymast.domain.events import Event, MarketScreened, ModeChanged, RunStopped, TradeDeclined
 from jurymast.domain.status import EmergencyMode
-from jurymast.journal.queries import JournalReader
+from jurymast.journal import lock
+from jurymast.journal.queries import JournalReader, lock_path
 from jurymast.journal.sqlite import SqliteJournal
 from jurymast.testing.clock import START, FakeClock
 
@@ -162,23 +163,15 @@ async def test_the_writer_is_known_while_it_lives(path: Path) -> None:
         assert reader.writer_pid() is None
 
 
-async def test_asking_for_the_writer_does_not_stop_one_from_starting(path: Path, told: list[Event]) -> None:
-    """However often somebody asks who writes, a bot can start."""
-    stop = threading.Event()
-
-    def ask() -> None:
-        with JournalReader(path) as reader:
-            while not stop.is_set():
-                reader.writer_pid()
-
-    asking = asyncio.create_task(asyncio.to_thread(ask))
-    try:
-        for _ in range(20):
-            journal = SqliteJournal.open(path, clock=FakeClock())
-            await journal.close()
-    finally:
-        stop.set()
-        await asking
+async def test_asking_for_the_writer_does_not_stop_one_from_starting(
+    path: Path, told: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bot that starts in the instant in which somebody asks who writes waits for it to pass."""
+    with lock_path(path).open() as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        monkeypatch.setattr(lock.time, "sleep", lambda _: fcntl.flock(asking, fcntl.LOCK_UN))
+        journal = SqliteJournal.open(path, clock=FakeClock())
+        await journal.close()
 
 
 async def test_a_reader_in_the_middle_of_a_read_holds_nobody_up(path: Path, told: list[Event]) -> None:

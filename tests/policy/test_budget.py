@@ -77,6 +77,11 @@ def test_a_wrong_settlement_is_an_error(held: Micros, cost: Micros) -> None:
         settle(reserved(Budget(100, TODAY), 60), held, cost)
 
 
+def test_a_bill_without_a_hold_is_booked() -> None:
+    """A cost that was not reserved is spent all the same."""
+    assert settle(Budget(100, TODAY), 0, 5) == Budget(100, TODAY, spent=5)
+
+
 def test_a_reservation_is_not_negative() -> None:
     """A negative worst case is a bug of the caller, not a refund."""
     with pytest.raises(ValueError, match="negative"):

@@ -76,9 +76,7 @@ def test_every_later_route_keeps_half_of_an_equal_share(
     assert remaining_secs - timeout_secs >= routes_after * share_secs - 1e-9
 
 
-@given(
-    remaining_secs=st.floats(2, 200), more_secs=st.floats(0, 50), routes_after=st.integers(0, 4)
-)
+@given(remaining_secs=st.floats(2, 200), more_secs=st.floats(0, 50), routes_after=st.integers(0, 4))
 def test_more_time_is_never_less_time(remaining_secs: float, more_secs: float, routes_after: int) -> None:
     """The longer the deadline, the longer the attempt."""
     shorter = attempt_timeout(remaining_secs, routes_after, SETTINGS)

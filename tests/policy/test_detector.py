@@ -84,7 +84,7 @@ def test_the_drawn_table_covers_every_state_and_sign() -> None:
 
 @pytest.mark.parametrize(("state", "title"), sorted(drawn_table()))
 def test_the_drawn_table_is_true(state: RouteState, title: str) -> None:
-    """Whatever a route goes through, it ends in a state that the drawn cell names, and each named is reached."""
+    """Whatever a route goes through ends in a state that the drawn cell names, and each is reached."""
     cell = drawn_table()[state, title]
     sign = COLUMNS[title]
     starts = situations(state)
@@ -197,6 +197,37 @@ def test_probes_put_a_route_on_probation_only() -> None:
     assert health.next_probe_at == NOW + 2 * SETTINGS.open_secs
 
 
+def test_probation_ends_after_five_answers() -> None:
+    """Coming back takes two probes and then five real answers; until then one bad answer is enough."""
+    assert SETTINGS.probes_to_close == 2
+    health = observe(RouteHealth(OPEN, 5.4, openings=1), Sign.SUCCESS, NOW, SETTINGS)
+    states = []
+    for _ in range(5):
+        health = observe(health, Sign.SUCCESS, NOW, SETTINGS)
+        states.append(health.state)
+    assert states == [SUSPECT] * 4 + [HEALTHY]
+
+
+def test_a_relapse_waits_longer_until_the_past_is_forgotten() -> None:
+    """Opened again with evidence left, a route waits twice as long; after a clean record it starts anew."""
+    for answers, wait_secs in ((5, 30.0), (10, 15.0)):
+        health = observe(RouteHealth(OPEN, 5.4, openings=1), Sign.SUCCESS, NOW, SETTINGS)
+        for _ in range(answers):
+            health = observe(health, Sign.SUCCESS, NOW, SETTINGS)
+        for _ in range(2):
+            health = observe(health, Sign.FAILURE, NOW, SETTINGS)
+        assert (health.state, health.next_probe_at) == (OPEN, NOW + wait_secs)
+
+
+@pytest.mark.parametrize(("sign", "secs"), [(Sign.PROBE_FAILED, 30.0), (Sign.LATCH, 3_600.0)])
+def test_jitter_stretches_the_wait(sign: Sign, secs: float) -> None:
+    """Routes that fell together do not come back in step."""
+    health = RouteHealth(HALF_OPEN, 5.4, openings=1, next_probe_at=NOW)
+    for jitter in (0.8, 1.0, 1.2):
+        after = observe(health, sign, NOW, SETTINGS, jitter=jitter)
+        assert after.next_probe_at == pytest.approx(NOW + secs * jitter)
+
+
 def test_an_answer_closes_an_open_route_at_once() -> None:
     """The last resort that answers is used again, on probation, without waiting for probes."""
     for state in (OPEN, HALF_OPEN, LATCHED):
@@ -206,7 +237,7 @@ def test_an_answer_closes_an_open_route_at_once() -> None:
 
 
 def test_open_time_doubles_up_to_its_bound() -> None:
-    """A route that keeps failing its probes is asked ever more seldom, but never less than every five minutes."""
+    """A route that keeps failing its probes is asked ever more seldom, but at least every five minutes."""
     health, now, waits = RouteHealth(), NOW, []
     for _ in range(2):
         health = observe(health, Sign.FAILURE, now, SETTINGS)
@@ -244,7 +275,7 @@ def test_a_latched_route_is_asked_once_an_hour() -> None:
 
 
 def test_isolation_is_lifted_by_hand_only() -> None:
-    """Whatever an isolated route does, it stays out until a person puts it back, and then it is probed first."""
+    """Whatever an isolated route does, it stays out until a person puts it back; then it is probed."""
     health = isolate(RouteHealth(), "maintenance")
     for sign in Sign:
         health = observe(health, sign, NOW, SETTINGS)

@@ -76,8 +76,9 @@ def test_what_the_evidence_calls_for(
     ladder = Ladder()
     for _ in range(failed):
         ladder = unanswered(ladder)
-    ladder = step(ladder, capacity, 0.0, SETTINGS)
-    ladder = step(ladder, capacity, secs, SETTINGS)
+    began_at = 5_000.0
+    ladder = step(ladder, capacity, began_at, SETTINGS)
+    ladder = step(ladder, capacity, began_at + secs, SETTINGS)
     assert ladder.mode is mode
 
 
@@ -135,23 +136,37 @@ def test_thin_and_dark_times_restart_with_every_recovery() -> None:
     assert ladder.mode is NORMAL
 
 
+def flapped(changes: int, every_secs: float, start: float = 10_000.0) -> Ladder:
+    """A ladder that has just changed its mode for the last of so many times."""
+    ladder, now = Ladder(), start
+    for number in range(changes):
+        now = start + number * every_secs
+        capacity = FULL if number % 2 else SMALL
+        ladder = step(proved(ladder), capacity, now, SETTINGS)
+    assert len(ladder.changes) == min(changes, SETTINGS.flap_changes)
+    return ladder
+
+
 def test_flapping_holds_the_safer_rung() -> None:
-    """After four changes within an hour the mode stays down for an hour, whatever recovers."""
-    ladder, now = Ladder(), 0.0
-    for _ in range(2):
-        ladder = step(ladder, SMALL, now, SETTINGS)
-        now += 301
-        ladder = step(proved(ladder), FULL, now, SETTINGS)
-        assert ladder.mode is NORMAL
-        now += 1
-    ladder = step(ladder, SMALL, now, SETTINGS)
-    assert ladder.mode is CONSERVATIVE
-    fell_at = now
-    while ladder.mode is CONSERVATIVE:
-        now += 60
-        ladder = step(answered(ladder), FULL, now, SETTINGS)
-    assert now >= fell_at + SETTINGS.flap_hold_secs
-    assert now < fell_at + SETTINGS.flap_hold_secs + 61
+    """After four changes within an hour the next fall is not climbed out of for an hour, whatever recovers."""
+    assert flapped(3, 301.0).held_until == -math.inf
+    ladder = flapped(4, 301.0)
+    flapped_at = 10_000.0 + 3 * 301.0
+    assert ladder.held_until == flapped_at + 3_600
+    ladder = step(ladder, SMALL, flapped_at + 1, SETTINGS)
+    held_until = flapped_at + 1 + 3_600
+    assert (ladder.mode, ladder.held_until) == (CONSERVATIVE, held_until)
+    assert step(proved(ladder), FULL, held_until - 0.1, SETTINGS).mode is CONSERVATIVE
+    assert step(proved(ladder), FULL, held_until, SETTINGS).mode is NORMAL
+
+
+def test_changes_are_forgotten_after_an_hour() -> None:
+    """Four changes spread over more than an hour are no flapping: the oldest has left the window."""
+    ladder = flapped(3, 301.0)
+    last = step(proved(ladder), FULL, 10_000.0 + 3_599.9, SETTINGS)
+    assert last.held_until == 10_000.0 + 3_599.9 + 3_600
+    late = step(proved(ladder), FULL, 10_000.0 + 3_600.0, SETTINGS)
+    assert (late.mode, late.held_until) == (NORMAL, -math.inf)
 
 
 def test_a_hold_does_not_keep_anyone_from_safety() -> None:

@@ -189,7 +189,9 @@ def test_text_that_is_not_one_json_object_is_refused(text: str, reason: str) -> 
         '{"probability_pct": 1, ' + json.dumps(GOOD)[1:],
         json.dumps(GOOD)[:-1] + ', "abstain": true}',
         json.dumps(GOOD)[:-1] + ', "probability\\u005fpct": 5}',
-        json.dumps(with_(key_evidence="@")).replace('"@"', '[{"fact":"a","fact":"b","date":"","source_id":"ev-1"}]'),
+        json.dumps(with_(key_evidence="@")).replace(
+            '"@"', '[{"fact":"a","fact":"b","date":"","source_id":"ev-1"}]'
+        ),
     ],
 )
 def test_a_field_that_stands_twice_is_refused(text: str) -> None:
@@ -297,7 +299,9 @@ def test_any_json_ends_in_one_of_three_ways(answer: object, ascii_only: bool) ->
     check_what_came_out(parse_forecast(json.dumps(answer, ensure_ascii=ascii_only), SOURCES))
 
 
-@given(at=st.integers(0, len(json.dumps(GOOD)) - 1), character=st.characters(min_codepoint=32, max_codepoint=126))
+@given(
+    at=st.integers(0, len(json.dumps(GOOD)) - 1), character=st.characters(min_codepoint=32, max_codepoint=126)
+)
 def test_one_wrong_character_never_breaks_it(at: int, character: str) -> None:
     """An answer with one character changed is still either valid or refused."""
     text = json.dumps(GOOD)

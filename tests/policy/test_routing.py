@@ -93,7 +93,7 @@ def test_routes_that_asking_can_not_mend_are_left_out_with_their_reason(state: R
 def test_every_candidate_is_planned_or_skipped(
     candidates: list[Candidate], preferred: ProviderName | None
 ) -> None:
-    """No route is lost or asked twice, none that is latched or isolated is asked, at most one that is open."""
+    """No route is lost or asked twice, none latched or isolated is asked, at most one open."""
     plan = rank(candidates, preferred=preferred)
     planned, skipped = [c.route for c in plan.routes], [s.route for s in plan.skipped]
     assert sorted(planned + skipped) == sorted(c.route for c in candidates)

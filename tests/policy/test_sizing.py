@@ -68,11 +68,13 @@ def refused(
 
 
 def test_a_worked_example() -> None:
-    """A model that says 90 % of a market at 48/50 c moves us to 60 %: eight cents after the fee, a full cap."""
-    entry = sized(decision_of(90), snapshot_of())
+    """A model that says 90 % of a market at 48/50 c moves us to 60 %: eight cents of edge, a full cap."""
+    entry = sized(decision_of(90), snapshot_of(count=10_000 * CONTRACT))
     assert (entry.side, entry.limit_price) == (Side.YES, 50 * CENT)
     assert entry.belief.probability == pytest.approx(0.6005, abs=1e-4)
-    assert entry.edge == round(entry.belief.probability * PAYOUT) - 50 * CENT - fees.fee_per_contract(50 * CENT)
+    assert entry.edge == round(entry.belief.probability * PAYOUT) - 50 * CENT - fees.fee_per_contract(
+        50 * CENT
+    )
     d, a, s = entry.edge / PAYOUT, 0.5175, max(entry.belief.error, 0.03)
     stake = KELLY_SHARE * d / (1 - a) * d**2 / (d**2 + s**2) * EQUITY
     assert stake > 0.02 * EQUITY
@@ -83,7 +85,9 @@ def test_a_worked_example() -> None:
 
 def test_kelly_decides_when_no_cap_does() -> None:
     """A small edge in a deep market is sized by the formula, rounded down to whole contracts."""
-    rules = replace(NORMAL, market_cap_bp=5_000, event_cap_bp=5_000, new_risk_hour_bp=5_000, new_risk_day_bp=5_000)
+    rules = replace(
+        NORMAL, market_cap_bp=5_000, event_cap_bp=5_000, new_risk_hour_bp=5_000, new_risk_day_bp=5_000
+    )
     entry = size(decision_of(80), snapshot_of(count=10**9), PLAIN, rules)
     assert isinstance(entry, Sized)
     assert entry.capped_by == "kelly"
@@ -148,7 +152,9 @@ def test_an_agreeing_model_is_no_reason_to_trade() -> None:
 
 def test_doubt_is_a_reason_not_to_trade() -> None:
     """An edge that is small beside its own error is declined although it is large enough."""
-    declined = refused(decision_of(90, 1, 99), snapshot_of(20 * CENT, 21 * CENT), mode=EmergencyMode.CONSERVATIVE)
+    declined = refused(
+        decision_of(90, 1, 99), snapshot_of(20 * CENT, 21 * CENT), mode=EmergencyMode.CONSERVATIVE
+    )
     assert declined.reason == "too_uncertain"
 
 
@@ -168,7 +174,9 @@ def test_less_than_a_contract_is_no_trade() -> None:
     assert overdrawn.reason == "too_small"
 
 
-@given(decision=decisions(), snapshot=books(), exposure=EXPOSURES, mode=st.sampled_from(list(EmergencyMode)[:2]))
+@given(
+    decision=decisions(), snapshot=books(), exposure=EXPOSURES, mode=st.sampled_from(list(EmergencyMode)[:2])
+)
 def test_no_size_exceeds_any_cap(
     decision: Decision, snapshot: MarketSnapshot, exposure: Exposure, mode: EmergencyMode
 ) -> None:
@@ -201,9 +209,7 @@ def test_no_size_exceeds_any_cap(
 
 
 @given(decision=decisions(), snapshot=books())
-def test_the_side_is_the_one_the_model_thinks_too_cheap(
-    decision: Decision, snapshot: MarketSnapshot
-) -> None:
+def test_the_side_is_the_one_the_model_thinks_too_cheap(decision: Decision, snapshot: MarketSnapshot) -> None:
     """YES is bought only from a model above the market, NO only from one below."""
     entry = size(decision, snapshot, PLAIN, NORMAL)
     if isinstance(entry, Sized):

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count as counter
-from typing import Any
+from typing import Any, TypeVar
 
 from jurymast.domain.decision import (
     Abstain,
@@ -43,6 +43,7 @@ ROUTE = Route(ProviderName.XAI, "grok-4.7")
 DEEP = 2_000
 LOTS = 4
 _ids = counter(1)
+E = TypeVar("E", bound=Event)
 
 
 def question(ticker: str = "Q-1", **changes: Any) -> Question:
@@ -215,7 +216,7 @@ class Desk:
     cycle: TradingCycle
     told: list[Event] = field(default_factory=list)
 
-    def tell[E: Event](self, kind: type[E]) -> list[E]:
+    def tell(self, kind: type[E]) -> list[E]:
         """What this life has recorded of one kind."""
         return [event for event in self.told if isinstance(event, kind)]
 
@@ -244,7 +245,7 @@ def desk(
         paper = PaperExchange(
             questions, database=":memory:", clock=clock, seed=7, start=START, speed=1.0, cash=CASH
         )
-        paper._venue._books = prices  # type: ignore[assignment]  # (prices that a test can set)
+        paper._venue._books = prices
     judge = judge or ScriptedJudge(clock)
     told: list[Event] = []
     portfolio = Portfolio()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 
-from jurymast.app.settings import bounded
+from jurymast.app.settings import REQUIRED, bounded, documented
 from jurymast.domain.money import Micros, usd
 from jurymast.domain.provider import ProviderConfig, ProviderName, Secret
 from jurymast.policy.deadline import WorkSettings
@@ -22,7 +22,7 @@ DAY = 24 * HOUR
 class BotSection:
     """The process itself."""
 
-    data_dir: str = "jurymast-data"
+    data_dir: str = documented("jurymast-data", doc="of the journal, the paper exchange and the halt latch")
     seed: int = bounded(0, low=0, high=2**31, unit="", doc="of every random choice, here and in the lab")
     cycle_secs: float = bounded(30.0, low=0.1, high=HOUR, unit="s", doc="from one cycle's start to the next")
 
@@ -33,8 +33,8 @@ class ExchangeSection:
 
     cash_usd: int = bounded(10_000, low=1, high=10_000_000, unit="USD", doc="cash at the first start")
     speed: float = bounded(1_800.0, low=0.1, high=100_000.0, unit="x", doc="exchange seconds per second")
-    start: datetime = field(default=datetime(2025, 12, 12, tzinfo=UTC))
-    questions: str = ""
+    start: datetime = documented(datetime(2025, 12, 12, tzinfo=UTC), doc="exchange time of the first start")
+    questions: str = documented("", doc="file of questions, JSON lines; empty for the bundled ones")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,12 @@ class FailoverSection:
         300.0, low=1.0, high=DAY, unit="s", doc="unasked routes are probed this often"
     )
 
+    def __post_init__(self) -> None:
+        if self.attempt_secs_min > self.attempt_secs_max:
+            raise ValueError("attempt_secs_min is above attempt_secs_max: no request could be sent")
+        if self.open_secs > self.open_secs_max:
+            raise ValueError("open_secs is above open_secs_max")
+
 
 @dataclass(frozen=True, slots=True)
 class LadderSection:
@@ -108,8 +114,8 @@ class LadderSection:
 class LabSection:
     """Emulated providers. Everything they say is SIMULATED."""
 
-    emulate: bool = False
-    weather: bool = False
+    emulate: bool = documented(False, doc="ask emulated providers instead of real ones")
+    weather: bool = documented(False, doc="let the emulated providers fail by seeded outages")
     latency_scale: float = bounded(
         0.2, low=0.0, high=10.0, unit="x", doc="emulated latency against the measured"
     )
@@ -122,13 +128,13 @@ class LabSection:
 class ProviderSection:
     """One provider. Without a key, a provider that needs one is left out."""
 
-    base_url: str
-    models: tuple[str, ...]
-    priority: int
-    enabled: bool = True
-    api_key: Secret = field(default_factory=Secret)
+    base_url: str = documented(REQUIRED, doc="up to and with /v1")
+    models: tuple[str, ...] = documented(REQUIRED, doc="in order of preference")
+    priority: int = bounded(REQUIRED, low=0, high=1_000, unit="", doc="the smallest is asked first")
+    enabled: bool = documented(True, doc="whether it may be asked")
+    api_key: Secret = documented(Secret(), doc='{ env = "NAME" } or { file = "PATH" }, never the key itself')
     max_concurrent: int = bounded(8, low=1, high=1_000, unit="", doc="requests under way at once")
-    stream: bool = True
+    stream: bool = documented(True, doc="stream answers, so that a stall is seen early")
 
     def config(self, name: ProviderName) -> ProviderConfig:
         """The same as the provider layer wants it."""

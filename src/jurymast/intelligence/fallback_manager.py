@@ -107,11 +107,19 @@ class _Walk:
     ends_at: float
     attempts: list[Attempt] = field(default_factory=list)
     sends: int = 0
+    over_budget: bool = False
     given_up: set[ProviderName] = field(default_factory=set)
 
     @property
     def cost(self) -> Micros:
         return sum(attempt.cost for attempt in self.attempts)
+
+    @property
+    def reason(self) -> AbstainReason:
+        """Why nobody answered. A spent budget is no outage."""
+        if self.over_budget and not self.sends:
+            return AbstainReason.AI_BUDGET_SPENT
+        return AbstainReason.ALL_PROVIDERS_FAILED if self.sends else AbstainReason.NO_ROUTE
 
     @property
     def causes(self) -> str:
@@ -160,15 +168,11 @@ class FallbackManager:
         plan = rank(self._candidates(), preferred=self._preferred)
         for skipped in plan.skipped:
             walk.attempts.append(Attempt(skipped.route, "skipped", skipped.reason, sent=False))
-        try:
-            for place, candidate in enumerate(plan.routes):
-                answer = await self._ask(walk, candidate, request, validate, plan.routes[place + 1 :])
-                if answer is not None:
-                    return answer
-        except BudgetSpentError as spent:
-            return self._nobody(walk, AbstainReason.AI_BUDGET_SPENT, str(spent))
-        reason = AbstainReason.ALL_PROVIDERS_FAILED if walk.sends else AbstainReason.NO_ROUTE
-        return self._nobody(walk, reason, walk.causes)
+        for place, candidate in enumerate(plan.routes):
+            answer = await self._ask(walk, candidate, request, validate, plan.routes[place + 1 :])
+            if answer is not None:
+                return answer
+        return self._nobody(walk, walk.reason, walk.causes)
 
     async def _ask(
         self,
@@ -190,7 +194,12 @@ class FallbackManager:
             if timeout_secs is None:
                 walk.attempts.append(Attempt(route, "skipped", "no time or send left", sent=False))
                 return None
-            outcome = await self._attempt(walk, route, request, validate, timeout_secs)
+            try:
+                outcome = await self._attempt(walk, route, request, validate, timeout_secs)
+            except BudgetSpentError as spent:
+                walk.over_budget = True
+                walk.attempts.append(Attempt(route, "skipped", str(spent), sent=False))
+                return None
             if not isinstance(outcome, Failure):
                 return self._answer(walk, candidate, *outcome)
             failure = outcome
@@ -223,6 +232,9 @@ class FallbackManager:
             failure = (
                 Failure(FailureKind.INVALID_ANSWER, value.reason) if isinstance(value, Rejected) else None
             )
+        except BudgetSpentError:
+            walk.sends -= 1  # nothing has left
+            raise
         except ProviderError as error:
             failure, cost = error.failure, error.cost
         except asyncio.CancelledError:

@@ -108,6 +108,7 @@ class TradingCycle:
         self._decisions: dict[str, tuple[Decision, float]] = {}
         self._trade = asyncio.Lock()
         self._mode = judge.mode
+        self._reconciled = False
         self._equity: Micros = 0
 
     async def run_once(self) -> CycleFinished:
@@ -116,7 +117,8 @@ class TradingCycle:
         tally = _Tally()
         snapshots: dict[str, MarketSnapshot] = {}
         try:
-            progress = await self._reconciler.run_once(first=self.cycles == 0)
+            progress = await self._reconciler.run_once(first=not self._reconciled)
+            self._reconciled = True
             snapshots = {snapshot.ticker: snapshot for snapshot in await self._exchange.list_snapshots()}
             now = await self._exchange.now()
         except (ReconcileError, ExchangeError) as error:
@@ -126,7 +128,7 @@ class TradingCycle:
         self._equity = self._portfolio.value(snapshots)
         self._forget_closed(snapshots)
         await self._set_state(*self._called_for(progress))
-        await self._mode_entered()
+        await self._withdraw(tally)
         await self._leave(snapshots, now, tally)
         if TABLE[self._judge.mode].entries and self.state is TradingState.ACTIVE:
             await self._enter(snapshots, tally)
@@ -140,7 +142,7 @@ class TradingCycle:
         if self._portfolio.unresolved:
             unknown = ", ".join(sorted(self._portfolio.unresolved))
             return TradingState.REDUCING, f"the fate of {unknown} is unknown"
-        if progress.differences and self.cycles:
+        if progress.differences:
             return TradingState.REDUCING, f"books corrected: {'; '.join(progress.differences)}"
         return TradingState.ACTIVE, "reconciled"
 
@@ -149,15 +151,21 @@ class TradingCycle:
             return
         old, self.state = self.state, state
         await self._recorder.record(StateChanged(at=self._clock.utc_now(), old=old, new=state, reason=reason))
-        if state is TradingState.HALTED:
-            await self._gateway.cancel_entries(reason)
 
-    async def _mode_entered(self) -> None:
-        """Entering a safer mode: resting entries must not outlive the judgement that placed them."""
+    async def _withdraw(self, tally: _Tally) -> None:
+        """Resting entries must outlive neither the leave nor the judgement that placed them.
+
+        While there is none to enter, every cycle looks: a cancel may have failed, or a life have ended.
+        """
         mode, was = self._judge.mode, self._mode
         self._mode = mode
-        if mode.severity > was.severity and not TABLE[mode].keep_resting_entries:
-            await self._gateway.cancel_entries(f"mode {mode}")
+        rules = TABLE[mode]
+        halted = self.state is TradingState.HALTED
+        fallen = mode.severity > was.severity and not rules.keep_resting_entries
+        if halted or fallen or not rules.entries:
+            reason = "trading is halted" if halted else f"mode {mode}"
+            if await self._gateway.cancel_entries(reason):
+                await self._catch_up(tally)
 
     # Exits
 
@@ -305,10 +313,15 @@ class TradingCycle:
         if order is None:
             return
         tally.orders += 1
+        await self._catch_up(tally)
+
+    async def _catch_up(self, tally: _Tally) -> None:
+        """Take over the fills and the cash that our last order or cancel has changed."""
         try:
             tally.fills += await self._reconciler.after_order()
         except ExchangeError as error:
-            await self._set_state(TradingState.REDUCING, f"fills unknown after an order: {error}")
+            state = self.state.safest(TradingState.REDUCING)
+            await self._set_state(state, f"fills unknown after an order: {error}")
 
     def _decline(self, decision: Decision, declined: Declined) -> None:
         self._recorder.emit(

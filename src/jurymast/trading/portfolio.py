@@ -7,7 +7,7 @@ says otherwise, the exchange wins: see :mod:`jurymast.trading.reconcile`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from jurymast.domain.events import (
@@ -120,22 +120,28 @@ class Portfolio:
         return fill_id in self._fill_ids
 
     def event_of(self, ticker: str) -> str:
-        """The event a market belongs to, as far as our orders have told."""
+        """The event a market belongs to, as far as our orders and the exchange have told."""
         return self._events.get(ticker, ticker)
 
-    def correct(self, positions: Iterable[Position], cash: Micros) -> list[str]:
+    def differences(self, positions: Iterable[Position]) -> list[str]:
+        """Where the exchange's positions and ours are not the same, by ticker."""
+        theirs = {position.ticker: position.count for position in positions}
+        ours = {position.ticker: position.count for position in self.positions.values()}
+        counts = [(t, ours.get(t, 0), theirs.get(t, 0)) for t in sorted(theirs.keys() | ours.keys())]
+        return [
+            f"{ticker}: ours {mine / CONTRACT:g}, exchange {exchange / CONTRACT:g}"
+            for ticker, mine, exchange in counts
+            if mine != exchange
+        ]
+
+    def correct(self, positions: Sequence[Position], cash: Micros) -> list[str]:
         """Take over the exchange's positions and cash; says what differed."""
-        theirs = {position.ticker: position for position in positions}
-        differences = []
-        for ticker in sorted(theirs.keys() | self.positions.keys()):
-            mine = self.positions[ticker].count if ticker in self.positions else 0
-            exchange = theirs[ticker].count if ticker in theirs else 0
-            if mine != exchange:
-                differences.append(f"{ticker}: ours {mine / CONTRACT:g}, exchange {exchange / CONTRACT:g}")
-                if ticker in theirs:
-                    self.positions[ticker] = theirs[ticker]
-                else:
-                    del self.positions[ticker]
+        differences = self.differences(positions)
+        ours, self.positions = self.positions, {}
+        for theirs in positions:
+            mine = ours.get(theirs.ticker)
+            self.positions[theirs.ticker] = mine if mine and mine.count == theirs.count else theirs
+            self._events[theirs.ticker] = theirs.event_ticker
         self.cash = cash
         return differences
 

@@ -55,9 +55,13 @@ class Reconciler:
         try:
             await self._gateway.resolve_open()
             await self._orders()
-            fills = await self._fills()
-            settlements = await self._settlements()
+            fills, settlements = await self._fills(), await self._settlements()
             positions = await self._exchange.list_positions()
+            if self._portfolio.differences(positions):
+                # What traded or was paid between our reads is news, not a difference.
+                fills += await self._fills()
+                settlements += await self._settlements()
+                positions = await self._exchange.list_positions()
             balance = await self._exchange.get_balance()
         except ExchangeError as error:
             raise ReconcileError(

@@ -263,6 +263,16 @@ async def test_complete_stream_without_done_is_an_answer(
     assert response.content == TEXT
 
 
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
+async def test_complete_answer_is_not_held_up_by_what_follows(
+    server: WireServer, transport: AiohttpTransport, sample: Sample
+) -> None:
+    """A server that keeps talking after the end of its answer does not delay it."""
+    server.behaviour = stream(sample.streamed, then="drip")
+    response = await ask(provider(sample.name, server.url, transport), UNHURRIED_SECS)
+    assert response.latency_secs < UNHURRIED_SECS / 2
+
+
 async def test_pings_keep_a_thinking_stream_alive(server: WireServer, transport: AiohttpTransport) -> None:
     """A model that thinks longer than the idle limit is not given up while its server pings."""
     first, *rest = SAMPLES[1].streamed.split(b"\n\n")[3:]

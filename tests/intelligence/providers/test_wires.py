@@ -210,6 +210,16 @@ def test_usage_in_the_finishing_chunk_counts() -> None:
     assert outcome == Completion(TEXT, "served-model", USAGE, "stop")
 
 
+def test_usage_after_the_finish_ends_the_stream() -> None:
+    """Once the answer and its usage are there nothing more is waited for, with or without the marker."""
+    decoder = OPENAI.stream()
+    seen = []
+    for event in (CHAT_TEXT[0], CHAT_FINISH, CHAT_LATE_USAGE):
+        decoder.feed(b"data: " + json.dumps(event).encode())
+        seen.append((decoder.started, decoder.answered, decoder.closed))
+    assert seen == [(True, False, False), (True, True, False), (True, True, True)]
+
+
 def test_last_of_running_usages_counts() -> None:
     """A server that states usage with every chunk is believed on the last one."""
     running = chat_chunk({"content": TEXT}, usage={**CHAT_USAGE, "completion_tokens": 1, "total_tokens": 101})

@@ -115,7 +115,7 @@ class LiveView:
     def _money(self) -> Panel:
         cycle = self._cycle
         if cycle is None:
-            return Panel("first cycle", height=4)
+            return Panel("first cycle")
         start = self._bot.config.exchange.cash_usd * 1_000_000
         gain = cycle.equity - start
         return Panel(
@@ -128,7 +128,6 @@ class LiveView:
                 f"{cycle.open_positions} positions, {cycle.resting_orders} resting   "
                 f"AI {format_usd(cycle.ai_cost, places=4)}",
             ),
-            height=4,
         )
 
     def _hint(self) -> Text:
@@ -136,7 +135,7 @@ class LiveView:
         control = (
             f"break a provider: `jurymast lab fault xai refuse` ({fleet.control_url})   " if fleet else ""
         )
-        return Text(f"{control}Ctrl-C stops", style="dim")
+        return Text(f"Ctrl-C stops   {control}", style="dim", no_wrap=True, overflow="ellipsis")
 
 
 def _health(report: RouteReport) -> str:

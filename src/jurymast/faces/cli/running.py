@@ -21,14 +21,23 @@ from jurymast.app.settings import load_settings
 from jurymast.app.supervisor import Supervisor
 from jurymast.app.wiring import Bot, build
 from jurymast.domain.errors import ConfigError, JurymastError
-from jurymast.domain.events import CycleFinished, Event, MarketScreened, ProbeSent, RouteChanged
+from jurymast.domain.events import (
+    CycleFinished,
+    Event,
+    MarketScreened,
+    OrderChanged,
+    ProbeSent,
+    RouteChanged,
+    TradeDeclined,
+)
 from jurymast.domain.money import USD
 from jurymast.faces.cli.live import LiveView
 from jurymast.faces.cli.narration import STYLES, describe
 
 NOISE = (MarketScreened, ProbeSent, RouteChanged)
 """Kinds that fill the journal and not the screen."""
-DEMO_PACE_SECS = 2.2
+DEMO_NOISE = (*NOISE, TradeDeclined, OrderChanged)
+DEMO_PACE_SECS = 1.5
 
 
 def load_config(
@@ -90,7 +99,7 @@ def run_demo(seed: int, *, fast: bool, as_json: bool) -> None:
             click.echo(phase.story)
 
     def watch(event: Event) -> None:
-        if not as_json and not isinstance(event, NOISE):
+        if not as_json and not isinstance(event, DEMO_NOISE):
             _echo(event)
 
     if not as_json:

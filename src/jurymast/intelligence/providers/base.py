@@ -36,7 +36,7 @@ from jurymast.policy.failures import BILLING, classify_reply
 from jurymast.ports import HttpReply, TimeLimits, Transport
 
 CONNECT_SECS_MAX: Final = 5.0
-IDLE_SHARE: Final = 0.4
+IDLE_SHARE: Final = 0.6
 IDLE_SECS_MAX: Final = 20.0
 MODELS_LISTED_MAX: Final = 1_000
 SIMULATED_HEADER: Final = "x-jurymast-simulated"

@@ -14,6 +14,7 @@ One transport belongs to the event loop of its first request.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -248,4 +249,6 @@ def _trace() -> aiohttp.TraceConfig:
 
 
 def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:300]
+    """The cause in the system's own words where it has some: aiohttp's repeat the address."""
+    number = error.errno if isinstance(error, OSError) else None
+    return f"{type(error).__name__}: {os.strerror(number) if number else error}"[:300]
