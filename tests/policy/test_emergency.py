@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 
 import pytest
 
+from jurymast.domain.money import CENT, CONTRACT
 from jurymast.domain.status import EmergencyMode
 from jurymast.policy.emergency import TABLE, ModeRules, looser_pairs
 
@@ -52,6 +53,37 @@ def test_the_same_in_every_row_is_sound_and_reversed_rows_are_not(column: str) -
     assert any(fault.startswith(f"{column}: ") for fault in looser_pairs(reversed_rows))
 
 
+@pytest.mark.parametrize(
+    ("column", "normal", "conservative", "unit"),
+    [
+        ("size_multiple", 1.0, 0.4, 1),
+        ("mean_weight", True, False, 1),
+        ("market_cap_bp", 2, 1, 100),
+        ("event_cap_bp", 5, 2.5, 100),
+        ("gross_cap_bp", 60, 40, 100),
+        ("new_risk_hour_bp", 4, 1.5, 100),
+        ("new_risk_day_bp", 12, 5, 100),
+        ("min_edge", 2, 4, CENT),
+        ("min_edge_round_trips", 1.0, 1.5, 1),
+        ("min_confidence", 0.65, 0.80, 1),
+        ("spread_max", 4, 3, CENT),
+        ("depth_min", 50, 150, CONTRACT),
+        ("volume_min", 500, 2_000, CONTRACT),
+        ("price_min", 5, 10, CENT),
+        ("price_max", 95, 90, CENT),
+        ("secs_to_close_min", 10, 60, 60),
+        ("entry_ttl_secs", 120, 60, 1),
+        ("keep_resting_entries", True, False, 1),
+    ],
+)
+def test_the_rows_that_trade_are_as_specified(
+    column: str, normal: float, conservative: float, unit: int
+) -> None:
+    """Percent of equity, cents, contracts and minutes as the specification gives them."""
+    shipped = [getattr(TABLE[mode], column) for mode in (EmergencyMode.NORMAL, EmergencyMode.CONSERVATIVE)]
+    assert shipped == [normal * unit, conservative * unit]
+
+
 @pytest.mark.parametrize("mode", [EmergencyMode.MINIMAL, EmergencyMode.SUSPENDED])
 def test_without_judgement_no_risk_is_taken(mode: EmergencyMode) -> None:
     """Below CONSERVATIVE nothing is opened, nothing is asked, and every cap leaves nothing."""
@@ -61,6 +93,7 @@ def test_without_judgement_no_risk_is_taken(mode: EmergencyMode) -> None:
     assert not rules.keep_resting_entries
     caps = (rules.market_cap_bp, rules.event_cap_bp, rules.gross_cap_bp, rules.new_risk_hour_bp)
     assert (rules.size_multiple, rules.new_risk_day_bp, *caps) == (0.0, 0, 0, 0, 0, 0)
+    assert (rules.spread_max, rules.entry_ttl_secs, rules.mean_weight) == (0, 0.0, False)
 
 
 @pytest.mark.parametrize("mode", list(EmergencyMode))

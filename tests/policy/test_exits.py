@@ -88,6 +88,7 @@ def test_a_reversed_opinion_sells_when_the_bid_pays_clearly_more() -> None:
     plan = plan_for(position_of(), 60 * CENT, (net - 3 * CENT) / USD)
     assert plan is not None
     assert (plan.reason, plan.count, plan.limit_price) == (ExitReason.REVERSED, 100 * CONTRACT, 60 * CENT)
+    assert plan.detail == "the bid nets 58.32c, we believe 55c"
 
 
 @given(bid=st.integers(1, 95), belief=st.floats(0.01, 0.99))

@@ -148,7 +148,7 @@ def flapped(changes: int, every_secs: float, start: float = 10_000.0) -> Ladder:
 
 
 def test_flapping_holds_the_safer_rung() -> None:
-    """After four changes within an hour the next fall is not climbed out of for an hour, whatever recovers."""
+    """After four changes within an hour the next fall is not climbed out of for an hour."""
     assert flapped(3, 301.0).held_until == -math.inf
     ladder = flapped(4, 301.0)
     flapped_at = 10_000.0 + 3 * 301.0

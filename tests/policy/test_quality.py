@@ -15,10 +15,12 @@ PROBABILITIES = st.floats(0.01, 0.99)
 
 def test_every_tier_has_its_prior_and_a_small_model_none() -> None:
     """A stronger tier counts for more; a small model can't move the probability at all."""
-    assert set(TIER_WEIGHTS) == set(Tier)
-    assert TIER_WEIGHTS[Tier.STRONG].mean > TIER_WEIGHTS[Tier.MID].mean > TIER_WEIGHTS[Tier.SMALL].mean == 0
-    for weight in TIER_WEIGHTS.values():
-        assert 0 <= weight.lower <= weight.mean < 1
+    priors = {tier: (weight.mean, weight.sd, weight.lower) for tier, weight in TIER_WEIGHTS.items()}
+    assert priors == {
+        Tier.STRONG: (0.20, 0.10, 0.10),
+        Tier.MID: (0.10, 0.10, 0.0),
+        Tier.SMALL: (0.0, 0.0, 0.0),
+    }
 
 
 def test_the_lower_weight_is_never_negative() -> None:
@@ -50,8 +52,10 @@ def test_weight_moves_toward_the_forecast_and_never_beyond(
 
 def test_the_increment_adds_up_in_log_odds() -> None:
     """A fifth of the distance in log-odds, as written in the formula."""
-    belief = blend(0.40, 0.80, 0.70, 0.90, 0.2)
+    belief = blend(0.40, 0.80, 0.70, 0.90, 0.2)  # an 80 % interval is 2.56 deviations wide
     assert logit(belief.probability) == pytest.approx(logit(0.4) + 0.2 * (logit(0.8) - logit(0.4)))
+    slope = belief.probability * (1 - belief.probability)
+    assert belief.error == pytest.approx(slope * 0.2 * (logit(0.9) - logit(0.7)) / 2.56)
 
 
 @given(market=PROBABILITIES, forecast=PROBABILITIES, weight=st.floats(0.01, 1), width=st.floats(0, 0.3))

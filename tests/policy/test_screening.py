@@ -69,6 +69,24 @@ def test_a_market_at_its_limits_passes(snapshot: MarketSnapshot) -> None:
     assert screen(snapshot, NORMAL, CLOSE_MAX_SECS) is None
 
 
+@pytest.mark.parametrize(
+    ("snapshot", "detail"),
+    [
+        (snapshot_of(status=MarketStatus.CLOSED), "the market is closed"),
+        (snapshot_of(4 * CENT, 5 * CENT), "4.5c is outside 5c..95c"),
+        (snapshot_of(40 * CENT, 46 * CENT), "6c, at most 4c"),
+        (snapshot_of(volume=120 * CONTRACT), "120 in 24 h, at least 500"),
+        (snapshot_of(secs_to_close=300.0), "in 5 min, at least 10"),
+        (snapshot_of(secs_to_close=100 * 86_400.0), "in 100 d, at most 90"),
+    ],
+)
+def test_a_person_reads_why(snapshot: MarketSnapshot, detail: str) -> None:
+    """The value and its limit stand side by side, in the units of traders."""
+    screened = screen(snapshot, NORMAL, CLOSE_MAX_SECS)
+    assert screened is not None
+    assert screened.detail == detail
+
+
 def test_the_thinner_side_counts() -> None:
     """A deep bid does not make up for an empty ask: we may have to leave through it."""
     book = Book((Level(48 * CENT, 9_000 * CONTRACT),), (Level(50 * CENT, 10 * CONTRACT),))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import NormalDist
 
 import pytest
 from hypothesis import assume, given
@@ -17,9 +18,11 @@ from jurymast.domain.provider import Tier
 from jurymast.domain.status import EmergencyMode
 from jurymast.policy import fees
 from jurymast.policy.emergency import BASIS, TABLE
+from jurymast.policy.quality import blend
 from jurymast.policy.sizing import DEPTH_SHARE, KELLY_SHARE, Declined, Sized, belief_of, size
 
 NORMAL = TABLE[EmergencyMode.NORMAL]
+CONSERVATIVE = TABLE[EmergencyMode.CONSERVATIVE]
 
 
 @st.composite
@@ -150,12 +153,62 @@ def test_an_agreeing_model_is_no_reason_to_trade() -> None:
     assert (declined.gate, declined.reason) == ("edge", "edge_too_small")
 
 
+@pytest.mark.parametrize("mode", [EmergencyMode.NORMAL, EmergencyMode.CONSERVATIVE])
+@pytest.mark.parametrize(("bid", "ask"), [(48, 50), (48, 52), (20, 21), (80, 84), (5, 6)])
+def test_the_gates_of_an_edge(mode: EmergencyMode, bid: int, ask: int) -> None:
+    """An edge must pay for half a round trip as often as the mode says, and be likely enough to be real."""
+    snapshot, rules, gates = snapshot_of(bid * CENT, ask * CENT), TABLE[mode], set()
+    for percent in range(1, 100):
+        decision = decision_of(percent, 1, 99)
+        belief = belief_of(decision, snapshot, rules)
+        yes, no = belief.probability * PAYOUT - ask * CENT, bid * CENT - belief.probability * PAYOUT
+        price = ask * CENT if yes > no else PAYOUT - bid * CENT
+        fee = fees.fee_per_contract(price)
+        edge = round(max(yes, no)) - fee
+        needed = max(rules.min_edge, rules.min_edge_round_trips * ((ask - bid) * CENT + 2 * fee) / 2)
+        confidence = NormalDist().cdf(edge / PAYOUT / max(belief.error, 0.03))
+        entry = size(decision, snapshot, PLAIN, rules)
+        reason = entry.reason if isinstance(entry, Declined) else "sized"
+        gates.add(reason)
+        if abs(edge - needed) > 2:
+            assert (reason == "edge_too_small") == (edge < needed)
+        if edge > needed + 2:
+            assert (reason == "too_uncertain") == (confidence < rules.min_confidence)
+    assert "edge_too_small" in gates
+
+
+def test_a_refusal_says_its_numbers() -> None:
+    """The edge, what it needed, the market and our belief stand in the reason, in cents and percent."""
+    assert refused(decision_of(60), snapshot_of()).detail == (
+        "-0.5c after costs on yes, needs 2.8c (market 49.0% yes, we believe 51.2%)"
+    )
+    assert refused(decision_of(30), snapshot_of()).detail == (
+        "1.3c after costs on no, needs 2.8c (market 49.0% yes, we believe 45.0%)"
+    )
+
+
+def test_an_entry_says_its_numbers() -> None:
+    """A NO is told in the terms of NO."""
+    assert sized(decision_of(8), snapshot_of()).detail == (
+        "no at 52c, we believe 62.7%, edge 9.0c after costs, size by visible depth"
+    )
+
+
+def test_one_contract_is_a_trade() -> None:
+    """The smallest order is one whole contract."""
+    for cash, count in ((51 * CENT + 7_499, 0), (51 * CENT + 7_500, 1), (103 * CENT + 4_999, 1)):
+        entry = size(decision_of(90), snapshot_of(), exposure_of(cash=cash), NORMAL)
+        assert (entry.count if isinstance(entry, Sized) else 0) == count * CONTRACT
+
+
 def test_doubt_is_a_reason_not_to_trade() -> None:
     """An edge that is small beside its own error is declined although it is large enough."""
     declined = refused(
         decision_of(90, 1, 99), snapshot_of(20 * CENT, 21 * CENT), mode=EmergencyMode.CONSERVATIVE
     )
     assert declined.reason == "too_uncertain"
+    ours = belief_of(decision_of(90, 1, 99), snapshot_of(20 * CENT, 21 * CENT), CONSERVATIVE).probability
+    assert declined.detail.endswith(f"needs 80% (we believe {ours:.1%})")
 
 
 def test_the_other_side_of_a_position_is_not_bought() -> None:
@@ -273,6 +326,8 @@ def test_belief_is_the_market_moved_by_the_tier() -> None:
         belief_of(decision, snapshot, TABLE[mode]).probability for mode in list(EmergencyMode)[:2]
     )
     assert 0.49 < conservative < normal < 0.90
+    narrow_below = decision_of(90, 60, 92)
+    assert belief_of(narrow_below, snapshot, NORMAL) == blend(0.49, 0.90, 0.60, 0.92, 0.20)
 
 
 def test_depth_is_read_on_the_side_that_is_bought() -> None:

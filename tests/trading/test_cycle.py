@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -450,6 +451,28 @@ class TestStates:
         await lab.journal.close()
         with pytest.raises(JournalUnwritable):
             await lab.cycle.run_once()
+        assert orders_at(lab.paper) == []
+
+    async def test_a_cycle_that_breaks_takes_its_other_questions_with_it(self) -> None:
+        """An error in one question ends the cycle, and no straggler sends an order after that."""
+        lab = desk(*TEN[:2])
+        lab.judge.views["Q-1"] = 95
+        before, released = asyncio.all_tasks(), asyncio.Event()
+
+        def stumble(snapshot: MarketSnapshot) -> None:
+            if snapshot.ticker == "Q-0":
+                raise LookupError("a bug of ours")
+
+        async def dawdle(_: str) -> None:
+            await released.wait()
+
+        lab.judge.while_thinking = stumble
+        lab.line.before["get_snapshot"] = dawdle
+        with pytest.raises(LookupError):
+            await lab.cycle.run_once()
+        assert asyncio.all_tasks() == before
+        released.set()
+        await asyncio.sleep(0.01)
         assert orders_at(lab.paper) == []
 
 

@@ -20,6 +20,7 @@ from jurymast.app.wiring import Bot, build
 from jurymast.domain.decision import Rung
 from jurymast.domain.events import (
     CycleFinished,
+    DecisionAbstained,
     DecisionMade,
     Event,
     FailedOver,
@@ -169,6 +170,8 @@ class Demo:
                 outcome = self._outcomes[decision.ticker]
                 market = decision.market_price / USD
                 report.forecasts.append((decision.forecast.probability, market, outcome))
+            case DecisionAbstained(abstain=abstain):
+                report.decisions_by_rung[abstain.rung] += 1
             case FailedOver(from_route=source, to_route=target):
                 report.failovers.append(f"{source or 'nobody'} -> {target or 'nobody'}")
             case ModeChanged(old=old, new=new):

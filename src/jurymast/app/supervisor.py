@@ -53,8 +53,11 @@ class Supervisor:
                 await self._cycle()
                 for helper in helpers:
                     helper.cancel()
-        except* asyncio.CancelledError:
+        except asyncio.CancelledError:
             self._reason = "cancelled"
+            raise
+        except BaseExceptionGroup as errors:
+            self._reason = _cause(errors)
             raise
         finally:
             await bot.recorder.record(RunStopped(at=bot.clock.utc_now(), reason=self._reason))
@@ -91,3 +94,9 @@ class Supervisor:
             script = seeded_weather(bot.config.bot.seed + hour, WEATHER_SECS, bot.fleet.models)
             await play(script, bot.fleet, bot.clock)
             hour += 1
+
+
+def _cause(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"

@@ -15,7 +15,6 @@
         SchemaDrift            it said something we must not guess at
         ExchangeUnavailable    it can't be asked now
       ReconcileError         our books and the exchange's differ and could not be squared   exit 5
-      IllegalTransition      a state machine was asked for a step it does not have (a bug)
 
 Messages say what happened, what it means, and what to do.
 """
@@ -106,7 +105,3 @@ class ReconcileError(JurymastError):
     """Our books and the exchange's differ and could not be squared; trading is refused."""
 
     exit_code = 5
-
-
-class IllegalTransition(JurymastError):
-    """A state machine was asked for a step it does not have: a bug, and the state is unchanged."""

@@ -19,6 +19,7 @@ TITLE_CHARS_MAX = 500
 RULES_CHARS_MAX = 6_000
 EVIDENCE_CHARS_MAX = 4_000
 EVIDENCE_ITEMS_MAX = 8
+SOURCE_CHARS_MAX = 200
 OUTPUT_TOKENS_MAX = 3_000
 
 _PERCENT = {"type": "integer"}
@@ -81,7 +82,7 @@ def forecast_request(snapshot: MarketSnapshot, evidence: tuple[EvidenceItem, ...
         title, text = _line(item.title, TITLE_CHARS_MAX), _plain(item.text, EVIDENCE_CHARS_MAX)
         lines += [
             "Evidence:",
-            f"[source_id: {item.source_id}] {item.published_at:%Y-%m-%d}",
+            f"[source_id: {_line(item.source_id, SOURCE_CHARS_MAX)}] {item.published_at:%Y-%m-%d}",
             _quoted(f"{title}\n{text}"),
         ]
     return AIRequest(

@@ -221,7 +221,14 @@ class TradingCycle:
             async with gate:
                 await self._consider(snapshot, tally)
 
-        await asyncio.gather(*(consider(s) for s in candidates[: self.settings.decisions_max]))
+        tasks = [asyncio.create_task(consider(s)) for s in candidates[: self.settings.decisions_max]]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            # A straggler must not send an order after its cycle has broken.
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _worth_asking(self, snapshot: MarketSnapshot, rules: ModeRules, tally: _Tally) -> bool:
         screened = screen(snapshot, rules, self.settings.secs_to_close_max)
