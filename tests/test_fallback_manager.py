@@ -137,6 +137,32 @@ class TestDegradation:
             assert await ask_all(lab, 10) == [OPENAI] * 10
             assert lab.fleet.ledger(XAI).requests == before == 2
 
+    @pytest.mark.parametrize(
+        ("retry_after", "secs"),
+        [("40", 40), ("40000ms", 40), ("date:40", 40), (None, 5), ("garbage", 5), ("3600", 300)],
+    )
+    async def test_a_rate_limited_provider_is_left_alone_as_long_as_it_asks(
+        self, retry_after: str | None, secs: float
+    ) -> None:
+        """One 429 sends the next decisions elsewhere for its Retry-After, clamped, and no longer."""
+        async with rig() as lab:
+            await lab.fleet.set_fault("xai", "429", retry_after=retry_after)
+            assert await ask_all(lab, 1) == [OPENAI]
+            await lab.fleet.clear_faults()
+            lab.clock.advance(secs - 2)
+            assert await ask_all(lab, 3) == [OPENAI] * 3
+            assert lab.fleet.ledger(XAI).requests == 1
+            lab.clock.advance(3)
+            assert await ask_all(lab, 1) == [XAI]
+
+    async def test_rate_limited_everywhere_is_still_asked(self) -> None:
+        """When every provider limits us the first is asked again rather than nobody."""
+        async with rig(providers=[XAI, OPENAI]) as lab:
+            await lab.fleet.set_fault("all", "429", retry_after="60")
+            assert await ask_all(lab, 1) == [AbstainReason.ALL_PROVIDERS_FAILED]
+            await lab.fleet.clear_faults()
+            assert await ask_all(lab, 1) == [XAI]
+
     async def test_a_refusal_is_not_shopped_around(self) -> None:
         """A content filter is an answer: no other provider is asked the same thing."""
         async with rig() as lab:

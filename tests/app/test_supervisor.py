@@ -16,10 +16,11 @@ import pytest
 
 from jurymast import __version__
 from jurymast.app.config import BotSection, Config, LabSection
-from jurymast.app.supervisor import QUIET_SECS, Supervisor
+from jurymast.app.supervisor import QUIET_SECS, WEATHER_SECS, Supervisor
 from jurymast.app.wiring import Bot, build
 from jurymast.domain.events import CycleFinished, Event, FaultInjected, ProbeSent, RunStarted, RunStopped
 from jurymast.domain.status import EmergencyMode
+from jurymast.lab.emulators.weather import seeded_weather
 
 WAIT_SECS = 10.0
 """The most that any of these runs is waited for."""
@@ -195,7 +196,9 @@ class TestHelpers:
             supervisor.stop("seen enough")
             await asyncio.wait_for(run, WAIT_SECS)
         started, first = of(seen, RunStarted)[0], of(seen, FaultInjected)[0]
-        assert (first.at - started.at).total_seconds() >= QUIET_SECS
+        forecast = seeded_weather(bot.config.bot.seed, WEATHER_SECS, bot.fleet.models if bot.fleet else None)
+        assert first.fault == forecast.steps[0].fault
+        assert (first.at - started.at).total_seconds() >= QUIET_SECS + forecast.steps[0].at_secs
 
     async def test_without_weather_nothing_is_broken(self, tmp_path: Path) -> None:
         """With weather off a thousand seconds pass without an outage."""

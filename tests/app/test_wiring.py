@@ -15,7 +15,7 @@ import pytest
 
 from jurymast.app.config import BotSection, Config, LabSection, ProvidersSection
 from jurymast.app.wiring import Bot, build, provider_configs
-from jurymast.domain.errors import ConfigError, JournalLocked, JournalUnwritable
+from jurymast.domain.errors import ConfigError, ExchangeUnavailable, JournalLocked, JournalUnwritable
 from jurymast.domain.events import CycleFinished, DecisionMade, Event, FaultInjected
 from jurymast.domain.provider import ProviderName, Secret
 from jurymast.domain.status import EmergencyMode, TradingState
@@ -106,6 +106,8 @@ class TestBuild:
         assert asyncio.all_tasks() == before
         assert open_ports(urls) == []
         assert open_sockets() == sockets
+        with pytest.raises(ExchangeUnavailable, match="closed"):
+            await bot.exchange.now()
         async with running(config) as next_bot:
             await cycles(next_bot, 1)
 

@@ -31,7 +31,7 @@ from jurymast.domain.provider import (
     Usage,
 )
 from jurymast.domain.provider import Failure as ProviderFailure
-from jurymast.domain.status import EmergencyMode
+from jurymast.domain.status import EmergencyMode, RouteState
 from jurymast.intelligence.assembly import connect
 from jurymast.intelligence.enhanced_client import GRACE_SECS, EnhancedAIClient, decision_id
 from jurymast.intelligence.fallback_manager import FallbackManager, FallbackSettings
@@ -106,7 +106,8 @@ class Studio:
         manager = ProviderManager(
             {XAI: self.provider}, clock=self.clock, catalogue=Catalogue(), budget_per_day=USD
         )
-        fallback = FallbackManager(manager, clock=self.clock, emit=self.events.append)
+        settings = FallbackSettings(work=WorkSettings(attempt_secs_min=0.05))
+        fallback = FallbackManager(manager, clock=self.clock, emit=self.events.append, settings=settings)
         self.client = EnhancedAIClient(fallback, clock=self.clock, emit=self.events.append)
 
     async def decide(self, *evidence: EvidenceItem) -> Decision | Abstain:
@@ -270,6 +271,27 @@ class TestDeadline:
         assert isinstance(abstain, Abstain)
         assert abstain.reason is AbstainReason.ALL_PROVIDERS_FAILED
         assert took_secs < 0.4 + GRACE_SECS + SLACK_SECS
+
+    async def test_a_provider_that_breaks_its_promise_is_cut_off(self) -> None:
+        """A provider that ignores its own time-out costs the deadline and the grace, and gets the blame."""
+        studio = Studio([])
+
+        async def forever(*_: object, **__: object) -> AIResponse:
+            await asyncio.Event().wait()
+            raise AssertionError("nobody sets it")
+
+        studio.provider.make_request = forever
+        started = time.monotonic()
+        abstain = await studio.client.get_trading_decision(SNAPSHOT, (), deadline_secs=0.1)
+        assert time.monotonic() - started < 0.1 + GRACE_SECS + SLACK_SECS
+        assert isinstance(abstain, Abstain)
+        assert (abstain.reason, abstain.detail) == (
+            AbstainReason.ALL_PROVIDERS_FAILED,
+            "no answer within 0.1 s",
+        )
+        [report] = studio.client.get_system_status().routes
+        assert report.state is RouteState.SUSPECT
+        assert report.cost > 0, "it may be billed"
 
     async def test_on_the_real_clock_the_walk_ends_by_itself(self) -> None:
         """With real time the attempts share the deadline, and each is on record with its failure."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -64,6 +65,19 @@ class TestFills:
         after = restarted(lab)
         assert (await after.reconciler.run_once(first=True)).fills == 0
         assert await books_differ(after) == []
+
+    async def test_a_fill_that_is_reported_twice_counts_once(self) -> None:
+        """An exchange that repeats what we know already changes neither books nor journal."""
+        lab = desk()
+        await held(lab)
+
+        async def everything(_: str | None = None) -> Sequence[Fill]:
+            return await lab.paper.list_fills()
+
+        lab.line.list_fills = everything
+        assert (await lab.reconciler.run_once()).fills == 0
+        assert len(lab.tell(OrderFilled)) == 1
+        assert await books_differ(lab) == []
 
     async def test_a_fill_between_two_reads_is_no_difference(self) -> None:
         """An order that fills while the books are compared is one fill, and nothing had to be corrected."""

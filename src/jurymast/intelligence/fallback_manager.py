@@ -52,7 +52,16 @@ from jurymast.domain.status import (
 from jurymast.intelligence.provider_manager import BudgetSpentError, ProviderManager
 from jurymast.policy import ladder as ladders
 from jurymast.policy.deadline import WorkSettings, attempt_timeout
-from jurymast.policy.detector import DetectorSettings, RouteHealth, Sign, isolate, observe, restore, tick
+from jurymast.policy.detector import (
+    DetectorSettings,
+    RouteHealth,
+    Sign,
+    hold,
+    isolate,
+    observe,
+    restore,
+    tick,
+)
 from jurymast.policy.failures import TREATMENTS
 from jurymast.policy.ladder import Capacity, Ladder, LadderSettings
 from jurymast.policy.parsing import Rejected
@@ -60,6 +69,10 @@ from jurymast.policy.routing import MODEL_ONLY, Candidate, provider_status, rank
 from jurymast.ports import Clock
 
 JITTER = 0.2
+HOLD_SECS = 5.0
+"""How long a rate limit that names no time holds its route."""
+HOLD_SECS_MAX = 300.0
+"""An hour-long demand is asked about again sooner: limits are often lifted early."""
 FAILOVERS_KEPT = 100
 
 Value = TypeVar("Value")
@@ -324,6 +337,10 @@ class FallbackManager:
     def _fold_failure(self, route: Route, failure: Failure) -> None:
         treatment = TREATMENTS[failure.kind]
         sign = Sign.LATCH if treatment.latch else Sign.FAILURE
+        if failure.kind is FailureKind.RATE_LIMITED:
+            asked_secs = HOLD_SECS if failure.retry_after_secs is None else failure.retry_after_secs
+            until = self._clock.monotonic() + min(asked_secs, HOLD_SECS_MAX)
+            self._health[route] = hold(self._health[route], until)
         self._fold(route, sign, weight=treatment.evidence_weight, reason=str(failure))
         self._step()
 
@@ -473,12 +490,17 @@ class FallbackManager:
             for model_rank, model in enumerate(provider.config.models):
                 route = Route(name, model)
                 self._set_health(route, tick(self._health[route], now))
+                health = self._health[route]
                 candidates.append(
                     Candidate(
-                        route, provider.config.priority, model_rank, self._providers.tier(route),
-                        self._health[route],
+                        route=route,
+                        priority=provider.config.priority,
+                        model_rank=model_rank,
+                        tier=self._providers.tier(route),
+                        health=health,
+                        held_secs=max(0.0, health.held_until - now),
                     )
-                )  # fmt: skip
+                )
         return candidates
 
     def _answered_by(self, route: Route | None, reason: str) -> None:

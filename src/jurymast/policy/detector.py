@@ -10,6 +10,8 @@ Rules
     the decision path ask it. ``probes_to_close`` answers put it on probation, suspect with evidence so
     high that one bad answer opens it again: a probe is shallow and must not outvote real traffic.
   - Failures that time does not mend (key, credit, retired model) latch it: not used, probed slowly.
+  - A rate limit is no sickness: it counts nothing and holds the route for as long as it was asked to
+    wait. Of two such demands the longer holds. Nothing is sent to a held route while another can answer.
   - ISOLATED is put on and taken off by hand only.
 
 Transitions
@@ -78,6 +80,7 @@ class RouteHealth:
     next_probe_at: float = math.inf
     probes_ok: int = 0
     last_seen_at: float = -math.inf
+    held_until: float = -math.inf
     reason: str = "no request yet"
 
     @property
@@ -128,6 +131,11 @@ def observe(
     if health.usable:
         return _answered(seen)
     return _came_back(seen, sign, now, settings)
+
+
+def hold(health: RouteHealth, until: float) -> RouteHealth:
+    """Leave a route alone until ``until``; a longer hold stays."""
+    return replace(health, held_until=max(health.held_until, until))
 
 
 def tick(health: RouteHealth, now: float) -> RouteHealth:

@@ -2,9 +2,10 @@
 
 Order: what health says first (usable, half-open, open), then the operator's priority, then the order of
 models within a provider. A suspect route keeps its place: demoted for one failure it would see no more
-traffic and never clear itself. Routes that asking can't mend (latched, isolated) are left out
-with their reason. Of the open routes one stays, at the end of the list: the last route is never banned,
-and no decision spends more than one send on routes that are known to be sick.
+traffic and never clear itself. Routes that asking can't mend (latched, isolated) are left out with their
+reason, and so are rate-limited ones while another can answer. Of the open routes one stays, at the end
+of the list: the last route is never banned, and no decision spends more than one send on routes that
+are known to be sick.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class Candidate:
     model_rank: int
     tier: Tier
     health: RouteHealth
+    held_secs: float = 0.0
+    """How much longer a rate limit asks us to leave it alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,11 @@ def rank(candidates: Iterable[Candidate], *, preferred: ProviderName | None = No
             c.route,
         )
     )
+    held = [candidate for candidate in usable if candidate.held_secs > 0]
+    if len(held) < len(usable):
+        for candidate in held:
+            usable.remove(candidate)
+            skipped.append(Skipped(candidate.route, f"rate limited for {candidate.held_secs:.0f} s more"))
     sick = [candidate for candidate in usable if candidate.health.state is RouteState.OPEN]
     for candidate in sick[1:]:
         usable.remove(candidate)
