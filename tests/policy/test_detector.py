@@ -14,6 +14,7 @@ from jurymast.domain.status import RouteState
 from jurymast.policy import detector
 from jurymast.policy.detector import (
     EVIDENCE_MAX,
+    HEALTHY_BELOW,
     OPEN_AT,
     PROBATION,
     SUCCESS_STEP,
@@ -64,7 +65,7 @@ def situations(state: RouteState) -> list[RouteHealth]:
         case RouteState.SUSPECT:
             return [
                 RouteHealth(SUSPECT, evidence=evidence, last_seen_at=0)
-                for evidence in (1.8, 2.2, SUSPECT_AT, PROBATION, 4.9)
+                for evidence in (HEALTHY_BELOW, 1.8, 2.2, SUSPECT_AT, PROBATION, 4.9)
             ]
         case RouteState.OPEN:
             return [RouteHealth(OPEN, 5.4, openings=1, next_probe_at=NOW - 1, last_seen_at=0)]

@@ -16,7 +16,7 @@ LOOSE = ModeRules(
     market_cap_bp=9_999, event_cap_bp=9_999, gross_cap_bp=99_999, new_risk_hour_bp=9_999,
     new_risk_day_bp=9_999, min_edge=0, min_edge_round_trips=0.0, min_confidence=0.0,
     spread_max=1_000_000, depth_min=0, volume_min=0, price_min=0, price_max=1_000_000,
-    secs_to_close_min=0.0, entry_ttl_secs=9_999.0, keep_resting_entries=True,
+    secs_to_close_min=0.0, entry_ttl_secs=9_999.0, keep_resting_entries=True, take_profit=True,
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ REFUSED: list[tuple[ScreenReason, MarketSnapshot]] = [
     (ScreenReason.ONE_SIDED_BOOK, snapshot_of(bid=None)),
     (ScreenReason.ONE_SIDED_BOOK, snapshot_of(ask=None)),
     (ScreenReason.ONE_SIDED_BOOK, snapshot_of(bid=None, ask=None)),
+    (ScreenReason.CROSSED_BOOK, snapshot_of(51 * CENT, 50 * CENT)),
     (ScreenReason.PRICE_OUT_OF_BAND, snapshot_of(4 * CENT, 5 * CENT)),
     (ScreenReason.PRICE_OUT_OF_BAND, snapshot_of(95 * CENT, 96 * CENT)),
     (ScreenReason.SPREAD_TOO_WIDE, snapshot_of(48 * CENT, 52 * CENT + 100)),

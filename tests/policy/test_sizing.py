@@ -91,7 +91,7 @@ def test_kelly_decides_when_no_cap_does() -> None:
     rules = replace(
         NORMAL, market_cap_bp=5_000, event_cap_bp=5_000, new_risk_hour_bp=5_000, new_risk_day_bp=5_000
     )
-    entry = size(decision_of(80), snapshot_of(count=10**9), PLAIN, rules)
+    entry = size(decision_of(86), snapshot_of(count=10**9), PLAIN, rules)
     assert isinstance(entry, Sized)
     assert entry.capped_by == "kelly"
     d, a, s = entry.edge / PAYOUT, 0.5175, max(entry.belief.error, 0.03)
@@ -165,7 +165,7 @@ def test_the_gates_of_an_edge(mode: EmergencyMode, bid: int, ask: int) -> None:
         price = ask * CENT if yes > no else PAYOUT - bid * CENT
         fee = fees.fee_per_contract(price)
         edge = round(max(yes, no)) - fee
-        needed = max(rules.min_edge, rules.min_edge_round_trips * ((ask - bid) * CENT + 2 * fee) / 2)
+        needed = max(rules.min_edge, rules.min_edge_round_trips * ((ask - bid) * CENT + 2 * fee))
         confidence = NormalDist().cdf(edge / PAYOUT / max(belief.error, 0.03))
         entry = size(decision, snapshot, PLAIN, rules)
         reason = entry.reason if isinstance(entry, Declined) else "sized"
@@ -180,10 +180,10 @@ def test_the_gates_of_an_edge(mode: EmergencyMode, bid: int, ask: int) -> None:
 def test_a_refusal_says_its_numbers() -> None:
     """The edge, what it needed, the market and our belief stand in the reason, in cents and percent."""
     assert refused(decision_of(60), snapshot_of()).detail == (
-        "-0.5c after costs on yes, needs 2.8c (market 49.0% yes, we believe 51.2%)"
+        "-0.5c after costs on yes, needs 5.5c (market 49.0% yes, we believe 51.2%)"
     )
     assert refused(decision_of(30), snapshot_of()).detail == (
-        "1.3c after costs on no, needs 2.8c (market 49.0% yes, we believe 45.0%)"
+        "1.3c after costs on no, needs 5.5c (market 49.0% yes, we believe 45.0%)"
     )
 
 
@@ -203,12 +203,12 @@ def test_one_contract_is_a_trade() -> None:
 
 def test_doubt_is_a_reason_not_to_trade() -> None:
     """An edge that is small beside its own error is declined although it is large enough."""
-    declined = refused(
-        decision_of(90, 1, 99), snapshot_of(20 * CENT, 21 * CENT), mode=EmergencyMode.CONSERVATIVE
-    )
+    doubtful, cheap = decision_of(55, 1, 99), snapshot_of(20 * CENT, 21 * CENT)
+    declined = refused(doubtful, cheap)
     assert declined.reason == "too_uncertain"
-    ours = belief_of(decision_of(90, 1, 99), snapshot_of(20 * CENT, 21 * CENT), CONSERVATIVE).probability
-    assert declined.detail.endswith(f"needs 80% (we believe {ours:.1%})")
+    ours = belief_of(doubtful, cheap, NORMAL).probability
+    assert declined.detail.endswith(f"needs 65% (we believe {ours:.1%})")
+    assert isinstance(size(decision_of(55, 50, 60), cheap, PLAIN, NORMAL), Sized)
 
 
 def test_the_other_side_of_a_position_is_not_bought() -> None:

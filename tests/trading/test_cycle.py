@@ -221,9 +221,20 @@ class TestTheWorldMovesOn:
 
 
 class TestExits:
-    @pytest.mark.parametrize("mode", EmergencyMode)
-    async def test_profit_is_taken_in_every_mode(self, mode: EmergencyMode) -> None:
-        """At 97 cents a position is sold whole, with or without judgement."""
+    async def test_profit_is_left_alone_when_nothing_is_trusted(self) -> None:
+        """In SUSPENDED only a breach of the hard cap is sold: at 97 cents the position stays."""
+        lab = desk()
+        await lab.buy("Q-1", 20)
+        lab.judge.mode = EmergencyMode.SUSPENDED
+        lab.prices.put("Q-1", 97)
+        lab.clock.advance(60)
+        await lab.cycle.run_once()
+        assert intents(lab, Purpose.EXIT) == []
+        assert set(lab.portfolio.positions) == {"Q-1"}
+
+    @pytest.mark.parametrize("mode", [m for m in EmergencyMode if m is not EmergencyMode.SUSPENDED])
+    async def test_profit_is_taken_with_or_without_judgement(self, mode: EmergencyMode) -> None:
+        """At 97 cents a position is sold whole, also when no model answers."""
         lab = desk()
         await lab.buy("Q-1", 20)
         lab.judge.mode = mode

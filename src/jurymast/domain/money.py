@@ -36,7 +36,7 @@ def usd(amount: str | int | Decimal) -> Micros:
 def format_usd(amount: Micros, *, places: int = 2, sign: bool = False) -> str:
     """Micro-dollars as text, rounded half to even: ``$1,234.56``, ``-$0.07``, with ``sign`` ``+$3.00``."""
     value = (Decimal(abs(amount)) / USD).quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN)
-    prefix = "-" if amount < 0 else "+" if sign else ""
+    prefix = "-" if amount < 0 and value else "+" if sign else ""
     return f"{prefix}${value:,}"
 
 

@@ -312,7 +312,8 @@ class FallbackManager:
         for route in list(self._health):
             self._set_health(route, tick(self._health[route], now))
         due = [r for r, h in self._health.items() if h.probe_due(now, self.settings.probe_idle_secs)]
-        await asyncio.gather(*(self._probe(route) for route in due))
+        affordable = [route for route in due if self._providers.can_probe(route)]
+        await asyncio.gather(*(self._probe(route) for route in affordable))
         self._step()
         return self._capacity().total > before
 
@@ -327,6 +328,8 @@ class FallbackManager:
         if result.is_healthy:
             self._fold(route, Sign.PROBE_OK)
             self._ladder = ladders.answered(self._ladder)
+        elif result.failure is FailureKind.RATE_LIMITED:
+            self._health[route] = hold(self._health[route], self._clock.monotonic() + HOLD_SECS)
         elif result.failure is not None and TREATMENTS[result.failure].latch:
             self._fold(route, Sign.LATCH, reason=result.detail)
         else:

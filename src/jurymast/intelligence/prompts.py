@@ -105,5 +105,5 @@ def _line(text: str, chars_max: int) -> str:
 
 def _quoted(text: str) -> str:
     """Text between markers derived from itself, so that it can't contain its own closing marker."""
-    marker = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    marker = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
     return f"<<<{marker}\n{text}\n{marker}>>>"

@@ -25,6 +25,7 @@ from jurymast.domain.provider import (
 )
 from jurymast.domain.status import HealthCheckResult
 from jurymast.intelligence.providers.anthropic import AnthropicProvider
+from jurymast.intelligence.providers.base import PROBE
 from jurymast.intelligence.providers.catalogue import Catalogue
 from jurymast.intelligence.providers.local import LocalProvider
 from jurymast.intelligence.providers.openai import OpenAIProvider
@@ -130,6 +131,11 @@ class ProviderManager:
         self._budget = budgets.settle(self.budget, 0, result.cost)
         self.stats.setdefault(route, RouteStats()).cost += result.cost
         return result
+
+    def can_probe(self, route: Route) -> bool:
+        """Whether the day's money covers the worst case of a probe. Free models always can be probed."""
+        worst = self.providers[route.provider].calculate_cost(_usage_bound(PROBE), route.model)
+        return worst <= max(self.budget.left, 0)
 
     async def health_check_all(self, timeout_secs: float = 15.0) -> dict[Route, HealthCheckResult]:
         """Probe every route, one after the other."""

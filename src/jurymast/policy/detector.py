@@ -46,6 +46,8 @@ PROBATION = 3.2
 """Evidence of a route that has just come back: even a weak failure (0.7) opens it again."""
 EVIDENCE_MAX = 10.0
 DOUBLINGS_MAX = 8
+PROBE_SHARE = 0.25
+"""A probe is shallow: its answer takes off this share of what a real one does."""
 SUSPECT_HASTE = 4
 """A suspect route without traffic is probed this many times more often than a healthy one."""
 
@@ -95,7 +97,7 @@ class RouteHealth:
 
     def probe_due(self, now: float, idle_secs: float) -> bool:
         """Whether a probe would buy information: time to ask a sick route, or an idle one."""
-        if self.state is RouteState.ISOLATED:
+        if self.state is RouteState.ISOLATED or now < self.held_until:
             return False
         if self.usable:
             patience = idle_secs if self.state is RouteState.HEALTHY else idle_secs / SUSPECT_HASTE
@@ -129,7 +131,7 @@ def observe(
     if sign in _BAD:
         return _failed(seen, sign, now, settings, weight, reason, jitter)
     if health.usable:
-        return _answered(seen)
+        return _answered(seen, SUCCESS_STEP * (PROBE_SHARE if sign is Sign.PROBE_OK else 1.0))
     return _came_back(seen, sign, now, settings)
 
 
@@ -162,8 +164,8 @@ def restore(health: RouteHealth, now: float) -> RouteHealth:
 _BAD = frozenset({Sign.FAILURE, Sign.PROBE_FAILED})
 
 
-def _answered(health: RouteHealth) -> RouteHealth:
-    evidence = max(0.0, health.evidence - SUCCESS_STEP)
+def _answered(health: RouteHealth, step: float) -> RouteHealth:
+    evidence = max(0.0, health.evidence - step)
     if health.state is RouteState.SUSPECT and evidence >= HEALTHY_BELOW:
         return replace(health, evidence=evidence)
     openings = health.openings if evidence > 0 else 0

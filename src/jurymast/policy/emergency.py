@@ -41,6 +41,7 @@ class ModeRules:
     secs_to_close_min: float
     entry_ttl_secs: float
     keep_resting_entries: bool
+    take_profit: bool
 
 
 TABLE: Mapping[EmergencyMode, ModeRules] = {
@@ -50,7 +51,7 @@ TABLE: Mapping[EmergencyMode, ModeRules] = {
         min_edge=2 * CENT, min_edge_round_trips=1.0, min_confidence=0.65,
         spread_max=4 * CENT, depth_min=50 * CONTRACT, volume_min=500 * CONTRACT,
         price_min=5 * CENT, price_max=95 * CENT, secs_to_close_min=600.0,
-        entry_ttl_secs=120.0, keep_resting_entries=True,
+        entry_ttl_secs=120.0, keep_resting_entries=True, take_profit=True,
     ),
     EmergencyMode.CONSERVATIVE: ModeRules(
         entries=True, ask_ai=True, size_multiple=0.4, mean_weight=False,
@@ -58,7 +59,7 @@ TABLE: Mapping[EmergencyMode, ModeRules] = {
         min_edge=4 * CENT, min_edge_round_trips=1.5, min_confidence=0.80,
         spread_max=3 * CENT, depth_min=150 * CONTRACT, volume_min=2_000 * CONTRACT,
         price_min=10 * CENT, price_max=90 * CENT, secs_to_close_min=3_600.0,
-        entry_ttl_secs=60.0, keep_resting_entries=False,
+        entry_ttl_secs=60.0, keep_resting_entries=False, take_profit=True,
     ),
     EmergencyMode.MINIMAL: ModeRules(
         entries=False, ask_ai=False, size_multiple=0.0, mean_weight=False,
@@ -66,7 +67,7 @@ TABLE: Mapping[EmergencyMode, ModeRules] = {
         min_edge=100 * CENT, min_edge_round_trips=2.0, min_confidence=1.0,
         spread_max=0, depth_min=300 * CONTRACT, volume_min=5_000 * CONTRACT,
         price_min=15 * CENT, price_max=85 * CENT, secs_to_close_min=14_400.0,
-        entry_ttl_secs=0.0, keep_resting_entries=False,
+        entry_ttl_secs=0.0, keep_resting_entries=False, take_profit=True,
     ),
     EmergencyMode.SUSPENDED: ModeRules(
         entries=False, ask_ai=False, size_multiple=0.0, mean_weight=False,
@@ -74,7 +75,7 @@ TABLE: Mapping[EmergencyMode, ModeRules] = {
         min_edge=100 * CENT, min_edge_round_trips=2.0, min_confidence=1.0,
         spread_max=0, depth_min=300 * CONTRACT, volume_min=5_000 * CONTRACT,
         price_min=15 * CENT, price_max=85 * CENT, secs_to_close_min=14_400.0,
-        entry_ttl_secs=0.0, keep_resting_entries=False,
+        entry_ttl_secs=0.0, keep_resting_entries=False, take_profit=False,
     ),
 }  # fmt: skip
 

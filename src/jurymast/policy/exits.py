@@ -48,13 +48,18 @@ def exit_for(
     equity: Micros,
     settings: ExitSettings,
     belief: Belief | None = None,
+    *,
+    take_profit: bool = True,
 ) -> ExitPlan | None:
-    """The first rule that says sell, or None. ``belief`` is a fresh one from a live model, if any."""
+    """The first rule that says sell, or None.
+
+    ``belief`` is a fresh one from a live model, if any; ``take_profit`` is the mode's leave to do so.
+    """
     bids = snapshot.book.takers(position.side)
     if snapshot.status is not MarketStatus.ACTIVE or not bids:
         return None
     bid = bids[0].price
-    if bid >= settings.take_profit_at:
+    if take_profit and bid >= settings.take_profit_at:
         detail = f"bid {format_cents(bid)}: what is left to win is not worth the risk"
         return ExitPlan(ExitReason.TAKE_PROFIT, position.size, bid, detail)
     cap = equity * settings.hard_market_cap_bp // 10_000

@@ -18,6 +18,7 @@ class ScreenReason(StrEnum):
 
     NOT_OPEN = "not_open"
     ONE_SIDED_BOOK = "one_sided_book"
+    CROSSED_BOOK = "crossed_book"
     PRICE_OUT_OF_BAND = "price_out_of_band"
     SPREAD_TOO_WIDE = "spread_too_wide"
     BOOK_TOO_THIN = "book_too_thin"
@@ -46,6 +47,8 @@ def screen(snapshot: MarketSnapshot, rules: ModeRules, secs_to_close_max: float)
     book = snapshot.book
     if not book.two_sided:
         return Screened(ScreenReason.ONE_SIDED_BOOK, "no bid or no ask: there is no price to compare with")
+    if book.spread < 0:
+        return Screened(ScreenReason.CROSSED_BOOK, f"the bid is {format_cents(-book.spread)} above the ask")
     if not rules.price_min <= book.mid <= rules.price_max:
         band = f"{format_cents(rules.price_min)}..{format_cents(rules.price_max)}"
         return Screened(ScreenReason.PRICE_OUT_OF_BAND, f"{format_cents(book.mid)} is outside {band}")

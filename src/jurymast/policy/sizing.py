@@ -80,6 +80,8 @@ def size(
         return Declined(
             "quality", "may_not_open_risk", f"{decision.route} is a small model: it may only veto"
         )
+    if not snapshot.book.two_sided:
+        return Declined("market", "one_sided_book", "no bid or no ask: there is no price to compare with")
     belief = belief_of(decision, snapshot, rules)
     side, price, edge = max(
         (_edge(side, belief, snapshot) for side in Side), key=lambda candidate: candidate[2]
@@ -113,7 +115,7 @@ def _edge_gate(
     side: Side, price: Micros, edge: Micros, belief: Belief, snapshot: MarketSnapshot, rules: ModeRules
 ) -> Declined | None:
     round_trip = snapshot.book.spread + 2 * fees.fee_per_contract(price)
-    needed = max(rules.min_edge, round(rules.min_edge_round_trips * round_trip / 2))
+    needed = max(rules.min_edge, round(rules.min_edge_round_trips * round_trip))
     ours = belief.probability if side is Side.YES else 1 - belief.probability
     if edge < needed:
         detail = (

@@ -178,7 +178,14 @@ class TradingCycle:
             if snapshot is None or position.ticker in busy:
                 continue
             belief = self._live_belief(snapshot)
-            plan = exit_for(position, snapshot, self._equity, self.settings.exits, belief)
+            plan = exit_for(
+                position,
+                snapshot,
+                self._equity,
+                self.settings.exits,
+                belief,
+                take_profit=TABLE[self._judge.mode].take_profit,
+            )
             if plan is not None:
                 await self._send(self._exit_intent(snapshot, plan), snapshot, tally)
 
