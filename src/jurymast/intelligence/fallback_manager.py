@@ -13,7 +13,6 @@ All rules are in :mod:`jurymast.policy`; this class drives them and reports each
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,8 +26,6 @@ from jurymast.domain.events import (
     FailedOver,
     ModeChanged,
     ProbeSent,
-    ProviderChanged,
-    RouteChanged,
 )
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import (
@@ -44,35 +41,19 @@ from jurymast.domain.status import (
     EmergencyMode,
     FailoverEvent,
     HealthCheckResult,
-    ProviderStatus,
-    RouteReport,
-    RouteState,
     SystemStatus,
 )
+from jurymast.intelligence.health_book import HealthBook
 from jurymast.intelligence.provider_manager import BudgetSpentError, ProviderManager
 from jurymast.policy import ladder as ladders
 from jurymast.policy.deadline import WorkSettings, attempt_timeout
-from jurymast.policy.detector import (
-    DetectorSettings,
-    RouteHealth,
-    Sign,
-    hold,
-    isolate,
-    observe,
-    restore,
-    tick,
-)
+from jurymast.policy.detector import DetectorSettings
 from jurymast.policy.failures import TREATMENTS
-from jurymast.policy.ladder import Capacity, Ladder, LadderSettings
+from jurymast.policy.ladder import Ladder, LadderSettings
 from jurymast.policy.parsing import Rejected
-from jurymast.policy.routing import MODEL_ONLY, Candidate, provider_status, rank
+from jurymast.policy.routing import MODEL_ONLY, Candidate, rank
 from jurymast.ports import Clock
 
-JITTER = 0.2
-HOLD_SECS = 5.0
-"""How long a rate limit that names no time holds its route."""
-HOLD_SECS_MAX = 300.0
-"""An hour-long demand is asked about again sooner: limits are often lifted early."""
 FAILOVERS_KEPT = 100
 
 Value = TypeVar("Value")
@@ -160,9 +141,9 @@ class FallbackManager:
         self._providers = providers
         self._clock = clock
         self._emit = emit
-        self._random = random.Random(seed)
-        self._health: dict[Route, RouteHealth] = {route: RouteHealth() for route in providers.routes()}
-        self._statuses = dict.fromkeys(providers.providers, ProviderStatus.UNKNOWN)
+        self._health = HealthBook(
+            providers, clock=clock, emit=emit, settings=self.settings.detector, seed=seed
+        )
         self._ladder = Ladder(mode=mode, reason="as before the restart", entered_at=clock.monotonic())
         self._preferred: ProviderName | None = None
         self._active: Route | None = None
@@ -178,7 +159,7 @@ class FallbackManager:
     ) -> Answered[Value] | Unanswered:
         """Ask until a route gives an answer that ``validate`` accepts, or time and sends run out."""
         walk = _Walk(ends_at=self._clock.monotonic() + deadline_secs)
-        plan = rank(self._candidates(), preferred=self._preferred)
+        plan = rank(self._health.candidates(), preferred=self._preferred)
         for skipped in plan.skipped:
             walk.attempts.append(Attempt(skipped.route, "skipped", skipped.reason, sent=False))
         for place, candidate in enumerate(plan.routes):
@@ -252,14 +233,14 @@ class FallbackManager:
             failure, cost = error.failure, error.cost
         except asyncio.CancelledError:
             # The caller gave up on us: silence that long is evidence against the route.
-            self._fold_failure(route, Failure(FailureKind.TIMEOUT, "cancelled by the caller's deadline"))
+            self._failed(route, Failure(FailureKind.TIMEOUT, "cancelled by the caller's deadline"))
             raise
         secs = self._clock.monotonic() - started
         if failure is None:
             walk.attempts.append(Attempt(route, "answered", "", secs, cost))
             return cast("Value", value), response
         walk.attempts.append(Attempt(route, "failed", str(failure), secs, cost, failure.kind))
-        self._fold_failure(route, failure)
+        self._failed(route, failure)
         return failure
 
     def _timeout(self, walk: _Walk, others: int) -> float | None:
@@ -273,7 +254,7 @@ class FallbackManager:
         self, walk: _Walk, candidate: Candidate, value: Value, response: AIResponse
     ) -> Answered[Value]:
         route = candidate.route
-        self._fold(route, Sign.SUCCESS)
+        self._health.answered(route)
         self._ladder = ladders.answered(self._ladder)
         self._answered_by(route, next((a.detail for a in walk.attempts if a.sent), ""))
         self._step()
@@ -296,7 +277,7 @@ class FallbackManager:
     async def check_provider_health(self, name: ProviderName) -> HealthCheckResult:
         """Probe a provider's routes now; the first healthy result, else the last."""
         result = HealthCheckResult(name, is_healthy=False, secs=0.0, detail="no such provider configured")
-        for route in [route for route in self._health if route.provider is name]:
+        for route in self._health.routes_of(name):
             result = await self._probe(route)
             if result.is_healthy:
                 break
@@ -307,72 +288,30 @@ class FallbackManager:
 
         Call it every second or so, off the decision path: it also lets time pass for the mode ladder.
         """
-        now = self._clock.monotonic()
-        before = self._capacity().total
-        for route in list(self._health):
-            self._set_health(route, tick(self._health[route], now))
-        due = [r for r, h in self._health.items() if h.probe_due(now, self.settings.probe_idle_secs)]
-        affordable = [route for route in due if self._providers.can_probe(route)]
-        await asyncio.gather(*(self._probe(route) for route in affordable))
+        before = self._health.capacity().total
+        due = self._health.due(self.settings.probe_idle_secs)
+        await asyncio.gather(*(self._probe(route) for route in due if self._providers.can_probe(route)))
         self._step()
-        return self._capacity().total > before
+        return self._health.capacity().total > before
 
     async def _probe(self, route: Route) -> HealthCheckResult:
         result = await self._providers.probe(route, timeout_secs=self.settings.probe_timeout_secs)
-        self._report(
+        self._emit(
             ProbeSent(
                 at=self._clock.utc_now(), route=route, healthy=result.is_healthy,
                 detail=result.detail, cost=result.cost,
             )
         )  # fmt: skip
         if result.is_healthy:
-            self._fold(route, Sign.PROBE_OK)
             self._ladder = ladders.answered(self._ladder)
-        elif result.failure is FailureKind.RATE_LIMITED:
-            self._health[route] = hold(self._health[route], self._clock.monotonic() + HOLD_SECS)
-        elif result.failure is not None and TREATMENTS[result.failure].latch:
-            self._fold(route, Sign.LATCH, reason=result.detail)
-        else:
-            self._fold(route, Sign.PROBE_FAILED, reason=result.detail)
+        failure = None if result.is_healthy else result.failure or FailureKind.MALFORMED
+        self._health.probed(route, failure, result.detail)
         self._step()
         return result
 
-    def _fold_failure(self, route: Route, failure: Failure) -> None:
-        treatment = TREATMENTS[failure.kind]
-        sign = Sign.LATCH if treatment.latch else Sign.FAILURE
-        if failure.kind is FailureKind.RATE_LIMITED:
-            asked_secs = HOLD_SECS if failure.retry_after_secs is None else failure.retry_after_secs
-            until = self._clock.monotonic() + min(asked_secs, HOLD_SECS_MAX)
-            self._health[route] = hold(self._health[route], until)
-        self._fold(route, sign, weight=treatment.evidence_weight, reason=str(failure))
+    def _failed(self, route: Route, failure: Failure) -> None:
+        self._health.failed(route, failure)
         self._step()
-
-    def _fold(self, route: Route, sign: Sign, *, weight: float = 1.0, reason: str = "") -> None:
-        self._set_health(
-            route,
-            observe(
-                self._health[route],
-                sign,
-                self._clock.monotonic(),
-                self.settings.detector,
-                weight=weight,
-                reason=reason,
-                jitter=1 + self._random.uniform(-JITTER, JITTER),
-            ),
-        )
-
-    def _set_health(self, route: Route, health: RouteHealth) -> None:
-        old, self._health[route] = self._health[route], health
-        now = self._clock.utc_now()
-        if health.state is not old.state:
-            self._report(
-                RouteChanged(at=now, route=route, old=old.state, new=health.state, reason=health.reason)
-            )
-        name = route.provider
-        status = provider_status(h for r, h in self._health.items() if r.provider is name)
-        if status is not (was := self._statuses[name]):
-            self._statuses[name] = status
-            self._report(ProviderChanged(at=now, provider=name, old=was, new=status, reason=health.reason))
 
     # Modes
 
@@ -402,7 +341,7 @@ class FallbackManager:
         self, from_provider: ProviderName, to_provider: ProviderName, reason: str
     ) -> bool:
         """Ask ``to_provider`` first from now on, if it can be used; says whether it can."""
-        usable = [r for r, h in self._health.items() if r.provider is to_provider and h.usable]
+        usable = [r for r in self._health.routes_of(to_provider) if self._health[r].usable]
         if not usable or from_provider is to_provider:
             return False
         self._preferred = to_provider
@@ -411,38 +350,30 @@ class FallbackManager:
 
     def isolate_provider(self, name: ProviderName, reason: str) -> None:
         """Take a provider out by hand until :meth:`restore_provider`."""
-        for route in [route for route in self._health if route.provider is name]:
-            self._set_health(route, isolate(self._health[route], reason))
+        self._health.isolate(name, reason)
         self._step()
 
     def restore_provider(self, name: ProviderName) -> None:
         """Put a provider back that was isolated or latched: it is probed at once."""
-        for route in [route for route in self._health if route.provider is name]:
-            self._set_health(route, restore(self._health[route], self._clock.monotonic()))
+        self._health.restore(name)
 
     def _step(self) -> None:
         old = self._ladder.mode
         self._ladder = ladders.step(
-            self._ladder, self._capacity(), self._clock.monotonic(), self.settings.ladder
+            self._ladder, self._health.capacity(), self._clock.monotonic(), self.settings.ladder
         )
         if self._ladder.mode is not old:
-            self._report(
+            self._emit(
                 ModeChanged(
                     at=self._clock.utc_now(), old=old, new=self._ladder.mode, reason=self._ladder.reason
                 )
             )
 
-    def _capacity(self) -> Capacity:
-        usable = [route for route, health in self._health.items() if health.usable]
-        small = {r.provider for r in usable if self._providers.tier(r) is Tier.SMALL}
-        able = {r.provider for r in usable if self._providers.tier(r) is not Tier.SMALL}
-        return Capacity(able=len(able), small=len(small))
-
     # Reports
 
     def get_available_providers(self) -> list[ProviderName]:
         """Providers that are believed to answer, in the order in which they would be asked."""
-        plan = rank(self._candidates(), preferred=self._preferred)
+        plan = rank(self._health.candidates(), preferred=self._preferred)
         return list(dict.fromkeys(c.route.provider for c in plan.routes if c.health.usable))
 
     def get_best_provider(self) -> ProviderName | None:
@@ -452,14 +383,13 @@ class FallbackManager:
     def get_system_status(self) -> SystemStatus:
         """The whole AI layer, as it stands."""
         now = self._clock.monotonic()
-        reports = tuple(self._report_of(route, health, now) for route, health in self._health.items())
         waits = ladders.why_not_higher(self._ladder, now, self.settings.ladder)
         suffix = "" if self.mode is EmergencyMode.NORMAL else f" (waits for: {waits})"
         return SystemStatus(
             mode=self.mode,
             mode_reason=self._ladder.reason + suffix,
-            providers=dict(self._statuses),
-            routes=reports,
+            providers=dict(self._health.statuses),
+            routes=self._health.reports(),
             active_route=self._active,
             cost=self._providers.get_total_cost(),
             last_failover=self.failover_history[-1] if self.failover_history else None,
@@ -472,40 +402,6 @@ class FallbackManager:
             return None
         return self._clock.utc_now() + timedelta(seconds=left_secs)
 
-    def _report_of(self, route: Route, health: RouteHealth, now: float) -> RouteReport:
-        stats = self._providers.stats[route]
-        waiting = health.state in {RouteState.OPEN, RouteState.LATCHED}
-        return RouteReport(
-            route=route,
-            state=health.state,
-            requests=stats.requests,
-            failures=stats.failures,
-            cost=stats.cost,
-            mean_secs=stats.mean_secs,
-            reason=health.reason,
-            retry_in_secs=max(0.0, health.next_probe_at - now) if waiting else None,
-        )
-
-    def _candidates(self) -> list[Candidate]:
-        now = self._clock.monotonic()
-        candidates = []
-        for name, provider in self._providers.providers.items():
-            for model_rank, model in enumerate(provider.config.models):
-                route = Route(name, model)
-                self._set_health(route, tick(self._health[route], now))
-                health = self._health[route]
-                candidates.append(
-                    Candidate(
-                        route=route,
-                        priority=provider.config.priority,
-                        model_rank=model_rank,
-                        tier=self._providers.tier(route),
-                        health=health,
-                        held_secs=max(0.0, health.held_until - now),
-                    )
-                )
-        return candidates
-
     def _answered_by(self, route: Route | None, reason: str) -> None:
         if route == self._active:
             return
@@ -517,7 +413,4 @@ class FallbackManager:
             reason = f"{old} is {self._health[old].state}" if old and sick else "it answers again"
         at = self._clock.utc_now()
         self.failover_history.append(FailoverEvent(at, old, route, reason))
-        self._report(FailedOver(at=at, from_route=old, to_route=route, reason=reason))
-
-    def _report(self, event: Event) -> None:
-        self._emit(event)
+        self._emit(FailedOver(at=at, from_route=old, to_route=route, reason=reason))

@@ -32,6 +32,9 @@ from jurymast.trading.portfolio import Portfolio
 from jurymast.trading.reconcile import Progress, Reconciler
 from jurymast.trading.recorder import Recorder
 
+SCREENED_PAGE = 1_000
+"""Reasons journalled at once; the journal's queue is bounded."""
+
 
 @dataclass(frozen=True, slots=True)
 class CycleSettings:
@@ -104,6 +107,7 @@ class TradingCycle:
         self._reconciler = reconciler
         self._clock = clock
         self._reasons: dict[str, str] = {}
+        self._screened: list[MarketScreened] = []
         self._asked: dict[str, _Asked] = {}
         self._decisions: dict[str, tuple[Decision, float]] = {}
         self._trade = asyncio.Lock()
@@ -222,6 +226,7 @@ class TradingCycle:
         rules = TABLE[self._judge.mode]
         candidates = [s for s in snapshots.values() if self._worth_asking(s, rules, tally)]
         candidates.sort(key=self._urgency)
+        await self._record_screened()
         gate = asyncio.Semaphore(self.settings.concurrency_max)
 
         async def consider(snapshot: MarketSnapshot) -> None:
@@ -350,12 +355,18 @@ class TradingCycle:
         )
 
     def _reason(self, ticker: str, reason: str, detail: str) -> None:
-        """Journal why a market is not looked at, when the reason changes."""
+        """Note why a market is not looked at, when the reason changes."""
         if self._reasons.get(ticker) != reason:
             self._reasons[ticker] = reason
-            self._recorder.emit(
+            self._screened.append(
                 MarketScreened(at=self._clock.utc_now(), ticker=ticker, reason=reason, detail=detail)
             )
+
+    async def _record_screened(self) -> None:
+        """Journal the noted reasons, a page at a time: a first look at many markets has many."""
+        noted, self._screened = self._screened, []
+        for start in range(0, len(noted), SCREENED_PAGE):
+            await self._recorder.record(*noted[start : start + SCREENED_PAGE])
 
     def _forget_closed(self, snapshots: dict[str, MarketSnapshot]) -> None:
         """Memory of markets is bounded by the markets that trade."""
