@@ -175,16 +175,16 @@ class TestHaltLatch:
         latch.unlink()
         assert await lab.gateway.submit(entry(), ALLOWED) is not None
 
-    async def test_the_latch_lets_exits_through(self, tmp_path: Path) -> None:
-        """What is held can be sold while the halt file exists."""
+    async def test_the_latch_holds_what_is_held(self, tmp_path: Path) -> None:
+        """While the halt file exists exits are refused too: what is held is the operator's."""
         latch = tmp_path / "HALT"
         lab = desk(halt_file=latch)
         await lab.gateway.submit(entry(), ALLOWED)
         latch.touch()
-        order = await lab.gateway.submit(exit_of(), ALLOWED)
-        assert order is not None
-        assert order.filled == order.count
-        assert await lab.paper.list_positions() == []
+        assert await lab.gateway.submit(exit_of(), ALLOWED) is None
+        assert [event.code for event in lab.tell(OrderRefused)] == ["trading_halted"]
+        latch.unlink()
+        assert await lab.gateway.submit(exit_of(), ALLOWED) is not None
 
 
 class TestJournalFailure:

@@ -175,6 +175,12 @@ class Config:
     lab: LabSection = LabSection()
     providers: ProvidersSection = ProvidersSection()
 
+    def __post_init__(self) -> None:
+        if self.trading.decision_deadline_secs < self.failover.attempt_secs_min:
+            raise ValueError(
+                "trading.decision_deadline_secs is below failover.attempt_secs_min: nobody could be asked"
+            )
+
     @property
     def data_dir(self) -> Path:
         return Path(self.bot.data_dir)

@@ -1,7 +1,7 @@
 """The one door to the exchange: nothing else places or cancels orders.
 
 The life of an order
-  1. The halt latch is looked at: a file that exists stops entries, whatever the program thinks.
+  1. The halt latch is looked at: while its file exists nothing is sent, whatever the program thinks.
   2. The risk verdict must be there.
   3. The intent is written to the journal and is durable before anything leaves.
   4. It is sent once. The client order id comes from the decision, so a second send can't be a second order.
@@ -29,7 +29,7 @@ RATE_WINDOW_SECS = 60.0
 
 
 class Gateway:
-    """Sends orders. ``halt_file`` is the latch: its presence stops entries at once."""
+    """Sends orders. ``halt_file`` is the latch: while it exists only cancels go out."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Gateway:
         """
         if not verdict.allowed:
             raise ValueError(f"{intent.client_order_id} was refused: {verdict.reason}")
-        if self.halted and intent.purpose is Purpose.ENTRY:
+        if self.halted:
             await self._record(self._refused(intent, RiskReason.TRADING_HALTED, "the halt latch is set"))
             return None
         if intent.client_order_id in self._portfolio.open_intents:

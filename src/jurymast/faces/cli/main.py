@@ -124,7 +124,10 @@ def why(ticker: str | None, last: bool, data_dir: Path | None, as_json: bool) ->
 @click.option("--reason", required=True, help="For the record.")
 @data_dir_option
 def halt(reason: str, data_dir: Path | None) -> None:
-    """Stop entries at once and cancel resting ones. Survives a restart, needs no running bot."""
+    """Send nothing more and cancel resting entries. Survives a restart, needs no running bot.
+
+    Positions are held: while halted, selling them is the operator's.
+    """
     latch = (data_dir or Path(DATA_DIR)) / "HALT"
     latch.parent.mkdir(parents=True, exist_ok=True)
     latch.write_text(reason + "\n", encoding="utf-8")
@@ -135,7 +138,7 @@ def halt(reason: str, data_dir: Path | None) -> None:
 @click.option("--reason", required=True, help="For the record.")
 @data_dir_option
 def resume(reason: str, data_dir: Path | None) -> None:
-    """Take the halt latch away: entries are allowed again from the next cycle."""
+    """Take the halt latch away: orders are allowed again from the next cycle."""
     latch = (data_dir or Path(DATA_DIR)) / "HALT"
     was = latch.read_text(encoding="utf-8").strip() if latch.exists() else None
     latch.unlink(missing_ok=True)

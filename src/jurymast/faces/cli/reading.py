@@ -81,7 +81,7 @@ def status_text(facts: dict[str, Any]) -> str:
         alive += f", stopped: {facts['last_stop']}"
     lines = [f"jurymast     {alive}"]
     if facts["halted"]:
-        lines.append("halt latch   SET: no entries until `jurymast resume`")
+        lines.append("halt latch   SET: no orders until `jurymast resume`")
     if facts["simulated"]:
         lines.append(f"SIMULATED    {', '.join(facts['simulated'])}")
     if facts["mode"] is None:
