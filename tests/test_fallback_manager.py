@@ -198,6 +198,16 @@ class TestEmergency:
         assert status.mode is EmergencyMode.MINIMAL
         assert status.healthy_providers == 0
 
+    async def test_in_doubt_everybody_is_asked_who_is_left(self) -> None:
+        """While questions go unanswered even idle providers are probed: nobody dead stays healthy."""
+        async with rig() as lab:
+            await lab.fallback.check_recovery()
+            await lab.fleet.set_fault("all", "refuse")
+            await ask_all(lab, 2)
+            assert lab.fallback.get_system_status().providers[LOCAL] is ProviderStatus.HEALTHY
+            await lab.pass_time(QUICK.probe_idle_secs / 3)
+            assert lab.fallback.get_system_status().providers[LOCAL] is ProviderStatus.UNHEALTHY
+
     async def test_abstentions_carry_every_cause(self) -> None:
         """An unanswered question names each provider and what it did."""
         async with rig() as lab:

@@ -55,6 +55,8 @@ from jurymast.policy.routing import MODEL_ONLY, Candidate, rank
 from jurymast.ports import Clock
 
 FAILOVERS_KEPT = 100
+WORRIED_HASTE = 10
+"""While questions go unanswered idle routes are probed so many times more often: who is left?"""
 
 Value = TypeVar("Value")
 Emit = Callable[[Event], None]
@@ -289,7 +291,8 @@ class FallbackManager:
         Call it every second or so, off the decision path: it also lets time pass for the mode ladder.
         """
         before = self._health.capacity().total
-        due = self._health.due(self.settings.probe_idle_secs)
+        worried = self._ladder.failures_in_row > 0 or self.mode is not EmergencyMode.NORMAL
+        due = self._health.due(self.settings.probe_idle_secs / (WORRIED_HASTE if worried else 1))
         await asyncio.gather(*(self._probe(route) for route in due if self._providers.can_probe(route)))
         self._step()
         return self._health.capacity().total > before

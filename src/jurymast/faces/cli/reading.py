@@ -13,8 +13,9 @@ from jurymast.domain.events import (
     DecisionMade,
     Event,
     FailedOver,
-    MarketScreened,
     ModeChanged,
+    OrderFilled,
+    OrderIntended,
     RunStarted,
     RunStopped,
     StateChanged,
@@ -120,25 +121,35 @@ def why(data_dir: Path, ticker: str | None) -> dict[str, Any]:
                 "Tickers are case-sensitive."
             )
         chain = _last_story(story)
+        trade = _last_trade(journal, story, chain)
         mode = _before(journal, ModeChanged, chain[-1])
         return {
             "ticker": ticker,
-            "traded": any(type(row.event).__name__ == "OrderFilled" for row in chain),
+            "traded": any(isinstance(row.event, OrderFilled) for row in chain),
             "mode": mode or "normal",
             "chain": [{"seq": row.seq, **_dated(row.event)} for row in chain] + _attempts(chain),
+            "last_trade": [{"seq": row.seq, **_dated(row.event)} for row in trade],
         }
 
 
 def _last_story(newest_first: list[Recorded]) -> list[Recorded]:
-    """From the last question to a model onwards, or the last refusal to ask."""
-    chain: list[Recorded] = []
-    for row in newest_first:
-        chain.append(row)
+    """From the last question to a model onwards; without one, the last refusal to ask."""
+    for place, row in enumerate(newest_first):
         if isinstance(row.event, DecisionMade | DecisionAbstained):
-            break
-        if isinstance(row.event, MarketScreened) and len(chain) == 1:
-            break
-    return chain[::-1]
+            return newest_first[: place + 1][::-1]
+    return newest_first[:1]
+
+
+def _last_trade(
+    journal: JournalReader, newest_first: list[Recorded], chain: list[Recorded]
+) -> list[Recorded]:
+    """The story of the last order when it is an older one: a position's reason to be."""
+    intents = [row for row in newest_first if isinstance(row.event, OrderIntended)]
+    if not intents or intents[0] in chain:
+        return []
+    rows = journal.events(decision_id=intents[0].event.decision_id, limit=CHAIN_MAX)
+    fills = [row for row in newest_first if isinstance(row.event, OrderFilled) and row.seq > rows[0].seq]
+    return sorted([*rows, *fills], key=lambda row: row.seq)
 
 
 def _before(journal: JournalReader, kind: type[ModeChanged], row: Recorded) -> str | None:
@@ -158,7 +169,8 @@ def _attempts(chain: list[Recorded]) -> list[dict[str, Any]]:
                 continue
         for attempt in attempts:
             detail = f": {attempt.detail}" if attempt.detail else ""
-            line = f"{attempt.route} {attempt.outcome} in {attempt.secs:.1f} s{detail}"
+            took = f" in {attempt.secs:.1f} s" if attempt.sent else ""
+            line = f"{attempt.route} {attempt.outcome}{took}{detail}"
             rows.append({"seq": row.seq, "at": row.event.at.isoformat(), "kind": "attempt", "line": line})
     return rows
 
@@ -168,6 +180,9 @@ def why_text(chain: dict[str, Any]) -> str:
     verdict = "traded" if chain["traded"] else "not traded"
     lines = [f"{chain['ticker']}: {verdict} (mode {chain['mode'].upper()})"]
     lines += [f"  {row['at'][11:19]} {row['line']}" for row in chain["chain"]]
+    if chain["last_trade"]:
+        lines.append("last trade:")
+        lines += [f"  {row['at'][11:19]} {row['line']}" for row in chain["last_trade"]]
     return "\n".join(lines)
 
 
