@@ -313,6 +313,23 @@ class TestHealthAndFailover:
         ]
         assert {type(e) for e in lab.events} >= {RouteChanged, ProviderChanged, ProbeSent}
 
+    async def test_a_flickering_provider_is_one_failover_and_not_many(self) -> None:
+        """Answers between failures do not count as having taken over again; a real recovery does."""
+        async with rig(providers=[XAI, OPENAI]) as lab:
+            await lab.ask()
+            for fault in ("500", None, "500", None):
+                if fault is None:
+                    await lab.fleet.clear_faults("xai")
+                else:
+                    await lab.fleet.set_fault("xai", fault)
+                await lab.ask()
+                await lab.pass_time(40)
+            moves = [e.to_route.provider for e in lab.events if isinstance(e, FailedOver) and e.to_route]
+            assert moves == [OPENAI]
+            await ask_all(lab, 6)
+            moves = [e.to_route.provider for e in lab.events if isinstance(e, FailedOver) and e.to_route]
+            assert moves == [OPENAI, XAI]
+
     async def test_failover_by_hand_moves_the_first_place(self) -> None:
         """initiate_failover puts another provider first, and refuses one that can't answer."""
         async with rig() as lab:

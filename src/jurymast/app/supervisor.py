@@ -11,11 +11,19 @@ import os
 from jurymast import __version__
 from jurymast.app.wiring import Bot
 from jurymast.domain.events import RunStarted, RunStopped
-from jurymast.lab.emulators.weather import play, seeded_weather
+from jurymast.lab.emulators.weather import parse_script, play, seeded_weather
 
 RECOVERY_SECS = 1.0
 WEATHER_SECS = 3_600.0
-QUIET_SECS = 30.0
+OPENING = parse_script(
+    """
+    20s xai refuse
+    40s xai clear
+    60s all 503
+    75s all clear
+    """
+)
+"""What every run with weather shows first, so that nobody has to wait for bad luck to see it handled."""
 
 
 class Supervisor:
@@ -85,10 +93,10 @@ class Supervisor:
             await self._bot.clock.sleep(RECOVERY_SECS)
 
     async def _weather(self) -> None:
-        """Seeded outages of the emulated providers, hour after hour, after a quiet start."""
+        """Outages of the emulated providers: the opening, then seeded ones, hour after hour."""
         bot = self._bot
         assert bot.fleet is not None  # noqa: S101 (narrowing: started only with a fleet)
-        await bot.clock.sleep(QUIET_SECS)
+        await play(OPENING, bot.fleet, bot.clock)
         hour = 0
         while True:
             script = seeded_weather(bot.config.bot.seed + hour, WEATHER_SECS, bot.fleet.models)

@@ -41,6 +41,7 @@ from jurymast.domain.status import (
     EmergencyMode,
     FailoverEvent,
     HealthCheckResult,
+    RouteState,
     SystemStatus,
 )
 from jurymast.intelligence.health_book import HealthBook
@@ -405,8 +406,14 @@ class FallbackManager:
             return None
         return self._clock.utc_now() + timedelta(seconds=left_secs)
 
+    def _not_back_yet(self, route: Route | None) -> bool:
+        """A suspect route that answers now and then has not taken over from one that is well."""
+        if route is None or self._active is None:
+            return False
+        return self._health[route].state is RouteState.SUSPECT and self._health[self._active].usable
+
     def _answered_by(self, route: Route | None, reason: str) -> None:
-        if route == self._active:
+        if route == self._active or self._not_back_yet(route):
             return
         old, self._active = self._active, route
         if old is None and not self.failover_history and route is not None:
