@@ -243,6 +243,14 @@ class TestEmergency:
             assert lab.fallback.mode is EmergencyMode.MINIMAL
             assert await lab.until_mode(EmergencyMode.NORMAL) > 300
 
+    async def test_a_demand_taken_back_is_climbed_out_of(self) -> None:
+        """Taking a demand back does not jump: NORMAL comes rung by rung, on evidence."""
+        async with rig() as lab:
+            lab.fallback.enable_emergency_mode("drill", mode=EmergencyMode.MINIMAL)
+            lab.fallback.disable_emergency_mode()
+            assert lab.fallback.mode is EmergencyMode.MINIMAL
+            assert await lab.until_mode(EmergencyMode.NORMAL) >= 2 * QUICK.ladder.dwell_secs
+
     async def test_a_demand_never_makes_it_riskier(self) -> None:
         """Demanding CONSERVATIVE in a total outage leaves MINIMAL in force."""
         async with rig() as lab:

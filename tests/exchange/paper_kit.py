@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from itertools import count as counter
 from pathlib import Path
 from typing import Any
 
-from jurymast.domain.market import Side
-from jurymast.domain.money import CENT, CONTRACT, usd
-from jurymast.domain.order import Action, OrderIntent, Purpose, TimeInForce
+from jurymast.domain.money import CENT, usd
+from jurymast.domain.order import Action, OrderIntent, Purpose
 from jurymast.exchange.paper import PaperExchange
 from jurymast.exchange.questions import Question
 from jurymast.testing.clock import FakeClock
+from order_world import order_intent
 
 START = datetime(2025, 11, 3, tzinfo=UTC)
 CASH = usd(100_000)
-_ids = counter(1)
 
 
 def question(ticker: str = "Q-1", **changes: Any) -> Question:
@@ -52,20 +50,7 @@ def exchange(
 
 def buy(ticker: str = "Q-1", **changes: Any) -> OrderIntent:
     """An order for ten YES contracts at any price, not resting, with an id of its own."""
-    fields: dict[str, Any] = {
-        "client_order_id": f"test-{next(_ids)}",
-        "decision_id": "decision",
-        "ticker": ticker,
-        "event_ticker": f"EV-{ticker}",
-        "purpose": Purpose.ENTRY,
-        "side": Side.YES,
-        "action": Action.BUY,
-        "count": 10 * CONTRACT,
-        "limit_price": 99 * CENT,
-        "time_in_force": TimeInForce.IMMEDIATE_OR_CANCEL,
-        "reason": "test",
-    }
-    return OrderIntent(**(fields | changes))
+    return order_intent(ticker, **changes)
 
 
 def sell(ticker: str = "Q-1", **changes: Any) -> OrderIntent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -74,7 +75,10 @@ def trade_and_kill(database: Path) -> dict[str, int]:
     """Let a process trade, kill it in the middle, and return the orders it was told of with their fills."""
     acknowledged: dict[str, int] = {}
     with subprocess.Popen(
-        [sys.executable, str(CHILD), str(database)], stdout=subprocess.PIPE, text=True
+        [sys.executable, str(CHILD), str(database)],
+        env={**os.environ, "PYTHONPATH": str(CHILD.parents[1])},
+        stdout=subprocess.PIPE,
+        text=True,
     ) as child:
         assert child.stdout is not None
         for line in child.stdout:

@@ -210,6 +210,46 @@ class TestErrors:
             assert len(done.stdout.splitlines()) > 5
 
 
+class TestLab:
+    def test_a_running_bots_provider_is_broken_and_mended_by_command(self, tmp_path: Path) -> None:
+        """`lab fault` is seen by `lab faults` and by the bot; `lab clear` mends; nonsense lists the words."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        environ = {**os.environ, **FAST, "JURYMAST_LAB__CONTROL_PORT": port}
+        command = [
+            sys.executable,
+            "-m",
+            "jurymast",
+            "run",
+            "--json",
+            "--no-weather",
+            "--data-dir",
+            str(tmp_path),
+        ]
+        control = ("--control", f"http://127.0.0.1:{port}")
+        with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as bot:
+            assert bot.stdout is not None
+            bot.stdout.readline()
+            assert jurymast("lab", "fault", "xai", "auth", *control).returncode == 0
+            [fault] = json.loads(jurymast("lab", "faults", *control).stdout)["faults"]
+            cycles = (json.loads(line) for line in bot.stdout)
+            failed_over = next(cycle for cycle in cycles if cycle["active_route"] == "openai/gpt-6.1-terra")
+            nonsense = jurymast("lab", "fault", "xai", "nonsense", *control)
+            assert jurymast("lab", "clear", *control).returncode == 0
+            mended = json.loads(jurymast("lab", "faults", *control).stdout)["faults"]
+            bot.terminate()
+            bot.communicate(timeout=30)
+        assert (fault["provider"], fault["fault"]) == ("xai", "auth")
+        assert failed_over["mode"] == "normal"
+        assert nonsense.returncode == 1
+        assert "refuse" in nonsense.stderr
+        assert mended == []
+        nobody = jurymast("lab", "faults", *control)
+        assert nobody.returncode == 1
+        assert "jurymast run" in nobody.stderr
+
+
 class TestHalt:
     def test_halt_stops_entries_and_resume_allows_them(self, tmp_path: Path) -> None:
         """With the latch set a run places no entry; taken away, it does."""

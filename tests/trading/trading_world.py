@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import count as counter
 from typing import Any, TypeVar
 
 from jurymast.domain.decision import (
@@ -20,7 +19,7 @@ from jurymast.domain.decision import (
     Rung,
 )
 from jurymast.domain.events import Event
-from jurymast.domain.market import Book, EvidenceItem, Level, MarketSnapshot, Side
+from jurymast.domain.market import Book, EvidenceItem, Level, MarketSnapshot
 from jurymast.domain.money import CENT, CONTRACT, Centi, Micros, usd
 from jurymast.domain.order import Action, OrderIntent, Purpose, TimeInForce
 from jurymast.domain.provider import ProviderName, Route, Tier
@@ -36,13 +35,13 @@ from jurymast.trading.gateway import Gateway
 from jurymast.trading.portfolio import BOOK_EVENTS, Portfolio
 from jurymast.trading.reconcile import Reconciler
 from jurymast.trading.recorder import Recorder
+from order_world import order_intent
 
 START = datetime(2025, 11, 3, tzinfo=UTC)
 CASH = usd(10_000)
 ROUTE = Route(ProviderName.XAI, "grok-4.7")
 DEEP = 2_000
 LOTS = 4
-_ids = counter(1)
 E = TypeVar("E", bound=Event)
 
 
@@ -69,20 +68,8 @@ def question(ticker: str = "Q-1", **changes: Any) -> Question:
 
 def entry(ticker: str = "Q-1", **changes: Any) -> OrderIntent:
     """An order for ten YES contracts at up to 50c that rests, with an id of its own."""
-    fields: dict[str, Any] = {
-        "client_order_id": f"test-{next(_ids)}",
-        "decision_id": "decision",
-        "ticker": ticker,
-        "event_ticker": f"EV-{ticker}",
-        "purpose": Purpose.ENTRY,
-        "side": Side.YES,
-        "action": Action.BUY,
-        "count": 10 * CONTRACT,
-        "limit_price": 50 * CENT,
-        "time_in_force": TimeInForce.GOOD_TILL_CANCELED,
-        "reason": "test",
-    }
-    return OrderIntent(**(fields | changes))
+    resting = {"limit_price": 50 * CENT, "time_in_force": TimeInForce.GOOD_TILL_CANCELED}
+    return order_intent(ticker, **(resting | changes))
 
 
 def exit_of(ticker: str = "Q-1", **changes: Any) -> OrderIntent:

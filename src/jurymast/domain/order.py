@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from jurymast.domain.market import Side
-from jurymast.domain.money import CONTRACT, PAYOUT, Centi, Micros
+from jurymast.domain.money import PAYOUT, Centi, Micros
 
 
 class Action(StrEnum):
@@ -146,11 +146,6 @@ class Position:
     @property
     def size(self) -> Centi:
         return abs(self.count)
-
-    @property
-    def mean_price(self) -> Micros:
-        """Mean all-in price per contract held, rounded down."""
-        return self.cost * CONTRACT // self.size if self.size else 0
 
     @property
     def max_loss(self) -> Micros:

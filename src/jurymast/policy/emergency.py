@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from jurymast.domain.money import CENT, CONTRACT, Centi, Micros
 from jurymast.domain.status import EmergencyMode
@@ -44,6 +44,15 @@ class ModeRules:
     take_profit: bool
 
 
+_NO_NEW_RISK = ModeRules(
+    entries=False, ask_ai=False, size_multiple=0.0, mean_weight=False,
+    market_cap_bp=0, event_cap_bp=0, gross_cap_bp=0, new_risk_hour_bp=0, new_risk_day_bp=0,
+    min_edge=100 * CENT, min_edge_round_trips=2.0, min_confidence=1.0,
+    spread_max=0, depth_min=300 * CONTRACT, volume_min=5_000 * CONTRACT,
+    price_min=15 * CENT, price_max=85 * CENT, secs_to_close_min=14_400.0,
+    entry_ttl_secs=0.0, keep_resting_entries=False, take_profit=True,
+)  # fmt: skip
+
 TABLE: Mapping[EmergencyMode, ModeRules] = {
     EmergencyMode.NORMAL: ModeRules(
         entries=True, ask_ai=True, size_multiple=1.0, mean_weight=True,
@@ -61,22 +70,8 @@ TABLE: Mapping[EmergencyMode, ModeRules] = {
         price_min=10 * CENT, price_max=90 * CENT, secs_to_close_min=3_600.0,
         entry_ttl_secs=60.0, keep_resting_entries=False, take_profit=True,
     ),
-    EmergencyMode.MINIMAL: ModeRules(
-        entries=False, ask_ai=False, size_multiple=0.0, mean_weight=False,
-        market_cap_bp=0, event_cap_bp=0, gross_cap_bp=0, new_risk_hour_bp=0, new_risk_day_bp=0,
-        min_edge=100 * CENT, min_edge_round_trips=2.0, min_confidence=1.0,
-        spread_max=0, depth_min=300 * CONTRACT, volume_min=5_000 * CONTRACT,
-        price_min=15 * CENT, price_max=85 * CENT, secs_to_close_min=14_400.0,
-        entry_ttl_secs=0.0, keep_resting_entries=False, take_profit=True,
-    ),
-    EmergencyMode.SUSPENDED: ModeRules(
-        entries=False, ask_ai=False, size_multiple=0.0, mean_weight=False,
-        market_cap_bp=0, event_cap_bp=0, gross_cap_bp=0, new_risk_hour_bp=0, new_risk_day_bp=0,
-        min_edge=100 * CENT, min_edge_round_trips=2.0, min_confidence=1.0,
-        spread_max=0, depth_min=300 * CONTRACT, volume_min=5_000 * CONTRACT,
-        price_min=15 * CENT, price_max=85 * CENT, secs_to_close_min=14_400.0,
-        entry_ttl_secs=0.0, keep_resting_entries=False, take_profit=False,
-    ),
+    EmergencyMode.MINIMAL: _NO_NEW_RISK,
+    EmergencyMode.SUSPENDED: replace(_NO_NEW_RISK, take_profit=False),
 }  # fmt: skip
 
 _SAFER_IS_HIGHER = frozenset(
