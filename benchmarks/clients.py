@@ -1,4 +1,4 @@
-"""The clients that ``decision_overhead.py`` compares, each in a process of its own.
+"""The clients that ``overhead.py`` compares, each in a process of its own.
 
 ``python clients.py NAME PORT`` reads a number of calls a line, makes them one after the other, and
 prints one JSON object a line: CPU per call of the whole process and the latency of every call.
@@ -98,10 +98,10 @@ async def _jurymast(url: str, stream: bool, emit: Callable[..., None]) -> AsyncI
     from jurymast.intelligence.assembly import connect
 
     models = {ProviderName.OPENAI: MODEL, ProviderName.XAI: FALLBACK_MODEL}
-    configs = {
-        name: ProviderConfig(name, url, (model,), priority, Secret("bench"), stream=stream, simulated=True)
+    configs = [
+        ProviderConfig(name, url, (model,), priority, Secret("bench"), stream=stream, simulated=True)
         for priority, (name, model) in enumerate(models.items(), start=1)
-    }
+    ]
     async with connect(configs, clock=SystemClock(), emit=emit, budget_per_day=100_000 * USD) as client:
 
         async def call() -> None:

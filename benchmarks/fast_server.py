@@ -1,6 +1,6 @@
 """The smallest honest chat completions server: one constant answer, whole or as a stream, on loopback.
 
-Run by ``decision_overhead.py`` in a process of its own; prints its port, and ends when its input does.
+Run by ``overhead.py`` in a process of its own; prints its port, and ends when its input does.
 """
 
 from __future__ import annotations

@@ -82,8 +82,8 @@ async def main() -> None:
     """Healthy, one provider down, all down, back again."""
     print("SIMULATED providers\n")
     async with EmulatorFleet(QuestionOracle((), PricePath(0)), latency_scale=0.05, models=MODELS) as fleet:
-        configs = {
-            name: ProviderConfig(
+        configs = [
+            ProviderConfig(
                 name=name,
                 base_url=fleet.base_urls[name],  # for real: "https://api.x.ai/v1" and so on
                 models=models,
@@ -91,7 +91,7 @@ async def main() -> None:
                 api_key=Secret("emulated"),
             )
             for priority, (name, models) in enumerate(MODELS.items(), start=1)
-        }
+        ]
         async with connect(
             configs, clock=SystemClock(), emit=note, settings=SETTINGS, budget_per_day=5 * USD
         ) as client:

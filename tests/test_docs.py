@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 COMMAND = re.compile(r"(?:uv run )?jurymast ((?:lab )?[a-z]+)")
-COMMANDS = {"run", "demo", "status", "why", "halt", "resume"} | {
+COMMANDS = {"run", "demo", "status", "why", "halt", "resume", "sim", "exchange serve"} | {
     f"lab {name}" for name in ("serve", "fault", "clear", "faults")
 }
 

@@ -1,4 +1,6 @@
-"""Write the pins: versions into pyproject.toml, hashes into pins.txt. Run: ``uv run tools/pin.py``.
+"""Write the pins: versions into pyproject.toml, hashes into pins.txt.
+
+Run: ``uv run --no-project tools/pin.py``.
 
 Resolves every group afresh, then freezes what was found. ``pins.txt`` has names, versions and hashes
 only, so nothing in it says where an artifact is downloaded from.

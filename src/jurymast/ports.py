@@ -71,7 +71,12 @@ class Provider(Protocol):
     @property
     def name(self) -> ProviderName: ...
 
-    async def make_request(self, request: AIRequest, *, model: str, timeout_secs: float) -> AIResponse: ...
+    async def make_request(
+        self, request: AIRequest, *, model: str, timeout_secs: float, first_token_secs: float | None = None
+    ) -> AIResponse:
+        """Ask once, within ``timeout_secs``. A stream is given up when its first token has not come after
+        ``first_token_secs``; without one the provider's own share of the time-out counts."""
+        ...
 
     async def health_check(self, model: str, timeout_secs: float) -> HealthCheckResult: ...
 

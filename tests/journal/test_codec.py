@@ -98,6 +98,7 @@ def test_kinds_are_stable() -> None:
         "cycle_finished",
         "decision_abstained",
         "decision_made",
+        "edge_changed",
         "failed_over",
         "fault_injected",
         "market_screened",
@@ -114,6 +115,7 @@ def test_kinds_are_stable() -> None:
         "route_changed",
         "run_started",
         "run_stopped",
+        "shadow_answered",
         "state_changed",
         "trade_declined",
     ]

@@ -1,22 +1,30 @@
-"""Markets, decisions and portfolios as the rules see them, with every fact a test may want to bend."""
+"""Markets, decisions, portfolios and routes as the rules see them, every fact as a test may want it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from jurymast.domain.decision import Decision, EvidenceQuality, Forecast, ResolutionRisk, Rung
 from jurymast.domain.market import Book, Level, Market, MarketSnapshot, MarketStatus
 from jurymast.domain.money import CENT, CONTRACT, PAYOUT, USD, Centi, Micros
 from jurymast.domain.order import Position
 from jurymast.domain.portfolio import Exposure
-from jurymast.domain.provider import ProviderName, Route, Tier
-from jurymast.domain.status import EmergencyMode
+from jurymast.domain.provider import Failure, FailureKind, ProviderName, Route, Tier
+from jurymast.domain.status import EmergencyMode, RouteState
+from jurymast.policy.detector import RouteHealth
+from jurymast.policy.failover import Failover, FailoverSettings
+from jurymast.policy.health import Record
+from jurymast.policy.routing import Candidate, RouteSpec
+from jurymast.policy.walk import Send, Walk
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 TICKER = "RAIN-NYC-26MAR09"
 EVENT = "RAIN-NYC"
 EQUITY = 10_000 * USD
+PLACES = {RouteState.HEALTHY: 0, RouteState.SUSPECT: 0, RouteState.HALF_OPEN: 2, RouteState.OPEN: 3}
+"""Where a state puts a route among those that are asked."""
 
 
 def snapshot_of(
@@ -109,3 +117,163 @@ def exposure_of(
     return Exposure(
         equity, cash, positions or {}, by_market or {}, by_event or {}, new_risk_hour, new_risk_day, busy
     )
+
+
+def spec_of(
+    provider: ProviderName = ProviderName.XAI,
+    model: str = "m0",
+    *,
+    priority: int | None = None,
+    instance: str = "",
+    tier: Tier | None = None,
+    edge: str | None = None,
+    max_concurrent: int = 8,
+    weight: float = 1.0,
+) -> RouteSpec:
+    """A route with its provider's usual place; the number in the name of its model is its rank."""
+    local = provider is ProviderName.LOCAL
+    return RouteSpec(
+        Route(provider, model, instance),
+        priority=list(ProviderName).index(provider) if priority is None else priority,
+        model_rank=int(model[1:]),
+        tier=tier or (Tier.SMALL if local else Tier.MID),
+        edge=edge or ("loopback" if local else "internet"),
+        max_concurrent=max_concurrent,
+        weight=weight,
+    )
+
+
+def candidate_of(
+    provider: ProviderName,
+    state: RouteState = RouteState.HEALTHY,
+    *,
+    model: str = "m0",
+    priority: int | None = None,
+    instance: str = "",
+    reason: str = "said so",
+    held_secs: float = 0.0,
+    edge_suspect: bool = False,
+) -> Candidate:
+    spec = spec_of(provider, model, priority=priority, instance=instance)
+    return Candidate(spec, RouteHealth(state, reason=reason), held_secs, edge_suspect)
+
+
+class Bench:
+    """The failover core with a clock in hand: asks, and reports what becomes of its sends."""
+
+    def __init__(
+        self,
+        *specs: RouteSpec,
+        settings: FailoverSettings | None = None,
+        mode: EmergencyMode = EmergencyMode.NORMAL,
+        healths: dict[Route, RouteHealth] | None = None,
+    ) -> None:
+        self.now = 1_000.0
+        self.specs = specs or tuple(spec_of(name) for name in ProviderName)
+        self.core = Failover(
+            self.specs,
+            settings=settings or FailoverSettings(),
+            now=self.now,
+            dice=lambda: 0.5,
+            mode=mode,
+            healths=healths,
+        )
+        self.sends: list[Send] = []
+        """Every send so far."""
+        self.cancelled: list[int] = []
+
+    def ask(self, deadline_secs: float = 60.0, prompt_class: int = 0) -> Walk:
+        walk = self.core.begin(self.now, deadline_secs, prompt_class=prompt_class, quote=lambda _: 7_000)
+        return self._taken(walk)
+
+    def answer(
+        self, walk: Walk, provider: ProviderName | None = None, *, secs: float = 0.5, cost: Micros = 100
+    ) -> Walk:
+        """The attempt (the only one, or that of a provider) is answered after so many more seconds."""
+        attempt = self._attempt(walk, provider)
+        self.now += secs
+        self.core.answered(walk, attempt, self.now, cost=cost)
+        return self._taken(walk)
+
+    def fail(
+        self,
+        walk: Walk,
+        kind: FailureKind = FailureKind.SERVER_ERROR,
+        provider: ProviderName | None = None,
+        *,
+        secs: float = 0.1,
+        retry_after_secs: float | None = None,
+    ) -> Walk:
+        attempt = self._attempt(walk, provider)
+        self.now += secs
+        failure = Failure(kind, kind.value, retry_after_secs=retry_after_secs)
+        self.core.failed(walk, attempt, self.now, failure)
+        return self._taken(walk)
+
+    def wake(self, walk: Walk) -> Walk:
+        """Let time come to the walk's alarm."""
+        self.now = max(self.now, walk.wake_at)
+        self.core.wake(walk, self.now)
+        return self._taken(walk)
+
+    def abandon(self, walk: Walk) -> Walk:
+        self.core.abandoned(walk, self.now)
+        return self._taken(walk)
+
+    def refuse_to_pay(self, walk: Walk) -> Walk:
+        self.core.unaffordable(walk, self._attempt(walk, None), self.now, "too dear")
+        return self._taken(walk)
+
+    def answers(self, count: int, *, secs: float = 1.0, every_secs: float = 60.0) -> None:
+        """So many questions in a row, each answered by whoever is asked first."""
+        for _ in range(count):
+            self.answer(self.ask(), secs=secs)
+            self.now += every_secs
+
+    def outage(self, provider: ProviderName, kind: FailureKind = FailureKind.SERVER_ERROR) -> None:
+        """Open every route of a provider by failures of its own."""
+        for record in self.core.health.of(provider):
+            for _ in range(2):
+                self.core.health.failed(record, -1, self.now, Failure(kind, kind.value), 0.1, 0)
+
+    def probe(self, *, ok: Collection[ProviderName] = (), secs: float = 0.0) -> list[ProviderName]:
+        """Let time pass and probe what is due; providers in ``ok`` answer, the others fail."""
+        self.now += secs
+        due = self.core.due_probes(self.now)
+        for route in due:
+            well = route.provider in ok
+            failure = None if well else Failure(FailureKind.SERVER_ERROR, "probe failed")
+            self.core.probed(route, self.now, failure)
+        return [route.provider for route in due]
+
+    def record(self, provider: ProviderName, model: str = "m0", instance: str = "") -> Record:
+        return self.core.health.records[Route(provider, model, instance)]
+
+    def state(self, provider: ProviderName, model: str = "m0", instance: str = "") -> RouteState:
+        return self.record(provider, model, instance).health.state
+
+    def asked(self, walk: Walk) -> list[ProviderName]:
+        """Providers that a walk has sent to, in order."""
+        return [record.route.provider for record in walk.asked]
+
+    def facts(self, kind: type[Any] = object) -> list[Any]:
+        """What was told since the last look."""
+        told, self.core.facts[:] = list(self.core.facts), []
+        return [fact for fact in told if isinstance(fact, kind)]
+
+    def _attempt(self, walk: Walk, provider: ProviderName | None) -> int:
+        found = [
+            attempt
+            for attempt, sent in walk.in_flight.items()
+            if provider is None or sent.record.route.provider is provider
+        ]
+        assert len(found) == 1, f"{len(found)} attempts under way fit"
+        return found[0]
+
+    def _taken(self, walk: Walk) -> Walk:
+        for command in walk.take():
+            if isinstance(command, Send):
+                self.sends.append(command)
+            else:
+                self.cancelled.append(command.attempt)
+        return walk

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from jurymast.domain.provider import Billing, Failure, FailureKind
 from jurymast.policy.failures import (
     BILLING,
     DETAIL_CHARS_MAX,
+    RETRY_AFTER_SECS_MAX,
     TREATMENTS,
+    FailureScope,
     classify_body,
     classify_reply,
     parse_retry_after,
@@ -65,11 +68,18 @@ RATE_LIMITED = [
     (429, anthropic("rate_limit_error", "This request would exceed the acceleration limit")),
     (429, xai("Too many requests", "Some resource has been exhausted")),
     (429, {"error": "too many requests"}),
+    (
+        429,
+        anthropic("rate_limit_error", "This request would exceed the rate limit; reduce the prompt length"),
+    ),
+    (200, xai("Too many requests for team", "Some resource has been exhausted")),
     (429, HTML),
     (429, ""),
 ]
 OVERLOADED = [
     (503, openai("server_is_overloaded", kind="server_error")),
+    (200, openai("server_overloaded", kind="server_error")),
+    (200, xai("Please try again", "The service is currently unavailable")),
     (529, anthropic("overloaded_error")),
     (503, xai("The model is at capacity", "The service is currently unavailable")),
     (503, {"error": "server busy, please try again. maximum pending requests exceeded"}),
@@ -101,6 +111,17 @@ QUOTA = [
     (403, xai("Your newly created team doesn't have any credits yet.")),
     (429, xai("Your team has used all available credits", "Some resource has been exhausted")),
     (402, {"error": "payment required"}),
+    (429, openai("billing_not_active", "Your account is not active", "billing_not_active")),
+    (200, openai("usage_limit_exceeded")),
+    (400, openai("billing_hard_limit_reached", "Billing hard limit has been reached")),
+    (
+        400,
+        anthropic(
+            "invalid_request_error",
+            "You have reached your specified API usage limits. You will regain access on 2026-12-01.",
+        ),
+    ),
+    (429, {"error": "you (ann) have reached your session usage limit, upgrade for higher limits"}),
 ]
 AUTH = [
     (401, openai("invalid_api_key", "Incorrect API key provided: sk-***")),
@@ -112,6 +133,12 @@ AUTH = [
     (403, xai("Your team is not allowed to do this", "permission denied")),
     (400, xai("Incorrect API key provided: xa***ey.")),
     (401, {"error": "unauthorized"}),
+    (401, {"error": "Unauthorized"}),
+    (401, openai("account_deactivated", "The account associated with this API key has been deactivated.")),
+    (200, openai("account_deactivated")),
+    (400, anthropic("invalid_request_error", "This organization has been disabled.")),
+    (403, {"error": "this model requires a subscription, upgrade for access"}),
+    (200, xai("Denied", "The caller does not have permission to execute the specified operation")),
     (401, llama(401, "authentication_error", "Invalid API Key")),
 ]
 MODEL_GONE = [
@@ -138,6 +165,10 @@ BAD_REQUEST = [
     (400, {"error": "invalid request"}),
     (400, llama(400, "invalid_request_error")),
     (422, {"detail": [{"loc": ["body"], "msg": "field required"}]}),
+    (501, llama(501, "not_supported_error", "This server does not support embeddings.")),
+    (200, llama(501, "not_supported_error")),
+    (501, ""),
+    (200, xai("Nonsense", "Client specified an invalid argument")),
     (
         500,
         openai(
@@ -151,6 +182,20 @@ CONTEXT_LENGTH = [
     (400, anthropic("invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum")),
     (400, xai("This model's maximum prompt length is 131072 but the request has more tokens.")),
     (400, llama(400, "exceed_context_size_error")),
+    (200, llama(500, "server_error", "Context size has been exceeded.")),
+    (
+        400,
+        anthropic("invalid_request_error", "input length and `max_tokens` exceed context limit: 19 + 2 > 20"),
+    ),
+    (
+        429,
+        openai(
+            "rate_limit_exceeded",
+            "Request too large for gpt-6.1-sol in organization org-1 on tokens per min (TPM): Limit 30000, "
+            "Requested 36278. The input or output tokens must be reduced in order to run successfully.",
+            "tokens",
+        ),
+    ),
     (400, {"object": "error", "message": "This model's maximum context length is 4096 tokens", "code": 400}),
     (
         400,
@@ -166,6 +211,11 @@ CONTEXT_LENGTH = [
 CONTENT_FILTER = [
     (400, openai("content_policy_violation")),
     (400, openai("content_filter")),
+    (400, openai("invalid_prompt")),
+    (200, openai("bio_policy")),
+    (200, openai("cyber_policy")),
+    (200, openai("misalignment_policy_violation")),
+    (400, anthropic("invalid_request_error", "Output blocked by content filtering policy")),
     (400, openai("invalid_prompt", "Your prompt was flagged as potentially violating our usage policy")),
     (403, xai("Content violates usage guidelines.", "permission denied")),
 ]
@@ -180,6 +230,9 @@ SERVER_ERROR = [
     (502, ""),
     (599, "unknown"),
     (408, ""),
+    (425, ""),
+    (500, {"error": "model requires more system memory (5.3 GiB) than is available (3.3 GiB)"}),
+    (500, {"error": {"message": "EngineCore died", "type": "InternalServerError", "code": 500}}),
 ]
 EDGE_ERROR = [
     (403, HTML),
@@ -191,6 +244,9 @@ EDGE_ERROR = [
     (530, "error code: 1033"),
     (200, HTML),
     (302, ""),
+    (407, "Proxy Authentication Required"),
+    (511, "Network Authentication Required"),
+    (404, HTML),
 ]
 TABLE = [
     (kind, status, body)
@@ -278,6 +334,16 @@ def test_failure_carries_code_detail_and_wait() -> None:
         ({"retry-after-ms": "1500"}, 1.5),
         ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
         ({"retry-after-ms": "soon", "retry-after": "1"}, 1.0),
+        ({"retry-after-ms": "-250", "retry-after": "1"}, 1.0),
+        ({"retry-after-ms": "1e300", "retry-after": "1"}, 1.0),
+        ({"retry-after-ms": "0", "retry-after": "1"}, 0.0),
+        ({"retry-after-ms": "-250"}, None),
+        ({"retry-after": "2764800"}, 2_764_800.0),
+        ({"retry-after": "2764801"}, None),
+        ({"retry-after": "1795000000"}, None),
+        ({"retry-after": "1e308"}, None),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, None),
+        ({"retry-after": "Mon, 23 Nov 2026 13:00:00 GMT", "date": "Mon, 23 Nov 2026 13:00:30 GMT"}, None),
         ({"retry-after": "Mon, 23 Nov 2026 12:00:30 GMT"}, 30.0),
         ({"retry-after": "Mon, 23 Nov 2026 12:00:30 -0000"}, 30.0),
         ({"retry-after": "Mon, 23 Nov 2026 13:00:30 GMT", "date": "Mon, 23 Nov 2026 13:00:00 GMT"}, 30.0),
@@ -301,7 +367,7 @@ def test_retry_after_is_read_in_every_form(headers: dict[str, str], secs: float 
 def test_any_retry_after_is_harmless(text: str, date: str, now: datetime) -> None:
     """No header a server can send makes the bot wait for a negative or endless time, or crash."""
     secs = parse_retry_after({"retry-after": text, "retry-after-ms": date, "date": date}, now)
-    assert secs is None or 0 <= secs < float("inf")
+    assert secs is None or 0 <= secs <= RETRY_AFTER_SECS_MAX
 
 
 @given(st.integers(200, 599), st.binary(max_size=200))
@@ -341,13 +407,32 @@ def test_latched_kinds_are_never_retried_and_always_alert() -> None:
 
 
 def test_callers_fault_does_not_hurt_health() -> None:
-    """Bad requests, long prompts, refusals and rate limits say nothing about a route's health."""
+    """Our queue, bad requests, long prompts, refusals and rate limits say nothing about a route's health."""
     blameless = {kind for kind, treatment in TREATMENTS.items() if treatment.evidence_weight == 0}
     assert blameless == {
+        FailureKind.BUSY,
         FailureKind.RATE_LIMITED,
         FailureKind.BAD_REQUEST,
         FailureKind.CONTEXT_LENGTH,
         FailureKind.CONTENT_FILTER,
+    }
+
+
+def test_scope_says_who_shares_the_evidence() -> None:
+    """What speaks of a request weighs nothing, and what speaks of an edge came before any reply."""
+    scopes = {scope: {k for k, t in TREATMENTS.items() if t.scope is scope} for scope in FailureScope}
+    assert all(TREATMENTS[kind].evidence_weight == 0 for kind in scopes[FailureScope.REQUEST])
+    assert scopes[FailureScope.ACCESS] == {FailureKind.AUTH, FailureKind.QUOTA}
+    assert scopes[FailureScope.EDGE] == {FailureKind.CONNECT, FailureKind.RESET, FailureKind.EDGE_ERROR}
+    assert {FailureKind.MODEL_GONE, FailureKind.OVERLOADED} < scopes[FailureScope.MODEL]
+    assert {FailureKind.SERVER_ERROR, FailureKind.TIMEOUT} < scopes[FailureScope.PROVIDER]
+
+
+def test_what_was_not_sent_was_not_billed() -> None:
+    """Only what came about before a connection is known to have cost nothing for sure."""
+    assert {kind for kind, bill in BILLING.items() if bill is Billing.NOT_SENT} == {
+        FailureKind.BUSY,
+        FailureKind.CONNECT,
     }
 
 
@@ -362,3 +447,49 @@ def test_date_far_away_is_returned_unclamped() -> None:
     later = NOW + timedelta(days=2)
     secs = parse_retry_after({"retry-after": later.strftime("%a, %d %b %Y %H:%M:%S GMT")}, NOW)
     assert secs == timedelta(days=2).total_seconds()
+
+
+def test_error_longer_than_any_is_judged_by_its_status() -> None:
+    """A body no vendor's error can have is not parsed for one: that would only take time."""
+    huge = {**openai("insufficient_quota"), "padding": "x" * 70_000}
+    assert classify(429, huge).kind is FailureKind.RATE_LIMITED
+    assert classify(429, openai("insufficient_quota", "x" * 60_000)).kind is FailureKind.QUOTA
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs/policies/failures.md"
+AGAINST = {
+    FailureScope.REQUEST: "nobody",
+    FailureScope.MODEL: "the model",
+    FailureScope.ACCESS: "the key",
+    FailureScope.PROVIDER: "the provider",
+    FailureScope.EDGE: "the way there",
+}
+COST = {
+    Billing.NOT_SENT: "nothing, not sent",
+    Billing.NOT_BILLED: "nothing",
+    Billing.UNKNOWN: "unknown",
+    Billing.BILLED: "its usage",
+}
+
+
+def row_of(kind: FailureKind) -> list[str]:
+    """What the page must say of a kind, but for what the bot sees."""
+    treatment = TREATMENTS[kind]
+    told = "at once" if treatment.alert else "when it opens" if treatment.evidence_weight else "nobody"
+    return [
+        f"`{kind}`",
+        "yes" if treatment.retry_here else "no",
+        "yes" if treatment.fail_over else "no",
+        AGAINST[treatment.scope],
+        f"{treatment.evidence_weight:g}" + (", latched" if treatment.latch else ""),
+        told,
+        COST[BILLING[kind]],
+    ]
+
+
+def test_the_page_of_failures_says_what_the_code_does() -> None:
+    """The table people read has a row for each kind, in order, with the rules in force."""
+    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [[row[0], *row[2:]] for row in table] == [row_of(kind) for kind in FailureKind]
+    assert all(row[1] for row in table)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from jurymast.domain.errors import ProviderError
@@ -76,6 +78,17 @@ async def test_a_long_delay_is_a_timeout() -> None:
     assert (await provider.make_request(REQUEST, model="m", timeout_secs=5)).content == "next"
 
 
+async def test_a_late_first_token_is_a_timeout_of_its_own() -> None:
+    """A delay past the first token's limit fails when that ends, and says so."""
+    clock = FakeClock()
+    provider = scripted(Delay(3), answer("lost"), clock=clock)
+    with pytest.raises(ProviderError) as raised:
+        await provider.make_request(REQUEST, model="m", timeout_secs=5, first_token_secs=2)
+    assert raised.value.failure.kind is FailureKind.FIRST_TOKEN_TIMEOUT
+    assert clock.monotonic() == 2.0
+    assert provider.asked == [Asked(REQUEST, "m", 5, 2)]
+
+
 async def test_an_exhausted_script_is_a_mistake_of_the_test() -> None:
     """Running out raises AssertionError, which no failover takes for a failing provider."""
     with pytest.raises(AssertionError, match="openai has run out at request 1"):
@@ -84,13 +97,13 @@ async def test_an_exhausted_script_is_a_mistake_of_the_test() -> None:
 
 async def test_health_checks_play_the_script() -> None:
     """A probe is healthy when the script has an answer for it, and says why when not."""
-    provider = scripted(answer("pong"), OVERLOADED)
+    provider = scripted(answer("pong"), replace(OVERLOADED, retry_after_secs=7.0))
     healthy = await provider.health_check("m", 5)
     sick = await provider.health_check("m", 5)
     assert healthy.is_healthy
     assert healthy.cost == 110
     assert not sick.is_healthy
-    assert sick.failure is FailureKind.OVERLOADED
+    assert (sick.failure, sick.retry_after_secs) == (FailureKind.OVERLOADED, 7.0)
 
 
 async def test_models_and_costs_come_from_the_configuration() -> None:

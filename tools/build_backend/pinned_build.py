@@ -88,7 +88,8 @@ def check_pins(root: Path = ROOT) -> None:
         shown = "\n  ".join(strangers[:10])
         raise PinError(
             f"pins: {len(strangers)} artifacts are not in pins.txt, so nothing was installed:\n  {shown}\n"
-            "If the dependencies were changed on purpose run `uv run tools/pin.py`; if not, do not go on."
+            "If the dependencies were changed on purpose run `uv run --no-project tools/pin.py`; "
+            "if not, do not go on."
         )
 
 

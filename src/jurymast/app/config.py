@@ -81,6 +81,20 @@ class FailoverSection:
         300.0, low=1.0, high=DAY, unit="s", doc="unasked routes are probed this often"
     )
 
+    shadow_secs: float = bounded(
+        HOUR,
+        low=0.0,
+        high=30 * DAY,
+        unit="s",
+        doc="without a real question, before one in shadow; 0 is never",
+    )
+    shadow_free_secs: float = bounded(
+        300.0, low=0.0, high=30 * DAY, unit="s", doc="the same for small, free models"
+    )
+    hedge_secs_min: float = bounded(
+        0.1, low=0.01, high=600.0, unit="s", doc="soonest a second provider is asked as well"
+    )
+
     def __post_init__(self) -> None:
         if self.attempt_secs_min > self.attempt_secs_max:
             raise ValueError("attempt_secs_min is above attempt_secs_max: no request could be sent")
@@ -125,6 +139,18 @@ class LabSection:
 
 
 @dataclass(frozen=True, slots=True)
+class InstanceSection:
+    """One of several keys, regions or servers of a provider. What is empty is the provider's own."""
+
+    base_url: str = documented("", doc="up to and with /v1; empty for the provider's")
+    api_key: Secret = documented(
+        Secret(), doc='{ env = "NAME" } or { file = "PATH" }; empty for the provider\'s'
+    )
+    weight: float = bounded(1.0, low=0.01, high=1_000.0, unit="", doc="share of the work")
+    edge: str = documented("", doc="what it stands behind; empty for the provider's")
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderSection:
     """One provider. Without a key, a provider that needs one is left out."""
 
@@ -135,17 +161,25 @@ class ProviderSection:
     api_key: Secret = documented(Secret(), doc='{ env = "NAME" } or { file = "PATH" }, never the key itself')
     max_concurrent: int = bounded(8, low=1, high=1_000, unit="", doc="requests under way at once")
     stream: bool = documented(True, doc="stream answers, so that a stall is seen early")
+    edge: str = documented("internet", doc="what it stands behind; providers of one edge may fail together")
+    instances: dict[str, InstanceSection] = documented({}, doc="several keys, regions or servers, by name")
 
-    def config(self, name: ProviderName) -> ProviderConfig:
-        """The same as the provider layer wants it."""
-        return ProviderConfig(
-            name=name,
-            base_url=self.base_url,
-            models=self.models,
-            priority=self.priority,
-            api_key=self.api_key,
-            max_concurrent=self.max_concurrent,
-            stream=self.stream,
+    def configs(self, name: ProviderName) -> tuple[ProviderConfig, ...]:
+        """The same as the provider layer wants it, one per instance."""
+        return tuple(
+            ProviderConfig(
+                name=name,
+                base_url=instance.base_url or self.base_url,
+                models=self.models,
+                priority=self.priority,
+                api_key=instance.api_key or self.api_key,
+                max_concurrent=self.max_concurrent,
+                stream=self.stream,
+                instance=label,
+                weight=instance.weight,
+                edge=instance.edge or self.edge,
+            )
+            for label, instance in (self.instances or {"": InstanceSection()}).items()
         )
 
 
@@ -156,7 +190,9 @@ class ProvidersSection:
     xai: ProviderSection = ProviderSection("https://api.x.ai/v1", ("grok-4.3",), 1)
     openai: ProviderSection = ProviderSection("https://api.openai.com/v1", ("gpt-6.1-terra",), 2)
     anthropic: ProviderSection = ProviderSection("https://api.anthropic.com/v1", ("claude-sonnet-5-5",), 3)
-    local: ProviderSection = ProviderSection("http://127.0.0.1:11434/v1", ("llama3.1:8b",), 4)
+    local: ProviderSection = ProviderSection(
+        "http://127.0.0.1:11434/v1", ("llama3.1:8b",), 4, edge="this machine"
+    )
 
     def enabled(self) -> dict[ProviderName, ProviderSection]:
         sections = {name: getattr(self, name.value) for name in ProviderName}
@@ -207,6 +243,7 @@ class Config:
             attempt_secs_max=self.failover.attempt_secs_max,
             attempt_secs_min=self.failover.attempt_secs_min,
             sends_max=self.failover.sends_max,
+            hedge_secs_min=self.failover.hedge_secs_min,
         )
 
     @property

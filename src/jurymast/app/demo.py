@@ -203,7 +203,13 @@ def demo_config(directory: Path, seed: int, pace_secs: float) -> Config:
             decision_deadline_secs=8.0, decisions_per_cycle=4, ask_again_secs=600.0, concurrency=1
         ),
         failover=FailoverSection(
-            attempt_secs_max=2.0, attempt_secs_min=0.2, probe_timeout_secs=2.0, probe_idle_secs=120.0
+            attempt_secs_max=2.0,
+            attempt_secs_min=0.2,
+            probe_timeout_secs=2.0,
+            probe_idle_secs=120.0,
+            shadow_secs=0.0,
+            shadow_free_secs=0.0,
+            hedge_secs_min=1.5,
         ),
         ladder=LadderSection(dwell_secs=60.0),
         lab=LabSection(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jurymast.app.config import Config
 from jurymast.domain.errors import ConfigError, JournalUnwritable
-from jurymast.domain.events import Event, FaultInjected, ModeChanged
-from jurymast.domain.provider import ProviderConfig, ProviderName
-from jurymast.domain.status import EmergencyMode
+from jurymast.domain.events import Event, FaultInjected, ModeChanged, RouteChanged
+from jurymast.domain.provider import ProviderConfig, ProviderName, Route
+from jurymast.domain.status import EmergencyMode, RouteState
 from jurymast.exchange.paper import PaperExchange
 from jurymast.exchange.paths import PricePath
 from jurymast.exchange.questions import BundledEvidence, Question, load_bundle, load_questions
@@ -22,6 +22,7 @@ from jurymast.journal.sqlite import SqliteJournal
 from jurymast.lab.emulators.fleet import EmulatorFleet
 from jurymast.lab.rig import EMULATED_KEY
 from jurymast.lab.world import QuestionOracle
+from jurymast.policy.detector import RouteHealth, revive
 from jurymast.policy.exits import ExitSettings
 from jurymast.policy.risk import RiskSettings
 from jurymast.ports import Clock
@@ -95,6 +96,7 @@ async def build(
                 budget_per_day=config.budget_per_day,
                 seed=config.bot.seed,
                 mode=_last_mode(journal),
+                healths=_last_healths(journal, clock, config),
             )
         )
         gateway = Gateway(exchange, recorder, portfolio, clock=clock, halt_file=config.halt_path)
@@ -112,35 +114,26 @@ async def build(
         yield Bot(config, clock, journal, recorder, portfolio, exchange, client, cycle, fleet)
 
 
-def provider_configs(config: Config, fleet: EmulatorFleet | None) -> dict[ProviderName, ProviderConfig]:
-    """The providers that can be asked. Raises ConfigError when none can.
+def provider_configs(config: Config, fleet: EmulatorFleet | None) -> tuple[ProviderConfig, ...]:
+    """The providers that can be asked, one configuration per instance. Raises ConfigError when none can.
 
     With emulators every enabled provider is pointed at its emulator, whatever keys are set: no request
     of a simulated run leaves this machine.
     """
-    configs = {}
+    configs: list[ProviderConfig] = []
     for name, section in config.providers.enabled().items():
-        settings = section.config(name)
-        if fleet is not None:
-            settings = ProviderConfig(
-                name=name,
-                base_url=fleet.base_urls[name],
-                models=settings.models,
-                priority=settings.priority,
-                api_key=EMULATED_KEY,
-                max_concurrent=settings.max_concurrent,
-                stream=settings.stream,
-                simulated=True,
-            )
-        elif name is not ProviderName.LOCAL and not settings.api_key:
-            continue
-        configs[name] = settings
+        for settings in section.configs(name):
+            if fleet is not None:
+                url = fleet.base_urls[name]
+                configs.append(replace(settings, base_url=url, api_key=EMULATED_KEY, simulated=True))
+            elif name is ProviderName.LOCAL or settings.api_key:
+                configs.append(settings)
     if not configs:
         raise ConfigError(
             "no provider can be asked: none is enabled with a key. Set one under [providers], e.g. "
             'api_key = { env = "XAI_API_KEY" }, or set [lab] emulate = true.'
         )
-    return configs
+    return tuple(configs)
 
 
 async def _emulators(
@@ -176,6 +169,8 @@ def _fallback_settings(config: Config) -> FallbackSettings:
         ladder=config.ladder_settings,
         probe_timeout_secs=config.failover.probe_timeout_secs,
         probe_idle_secs=config.failover.probe_idle_secs,
+        shadow_secs=config.failover.shadow_secs,
+        shadow_free_secs=config.failover.shadow_free_secs,
     )
 
 
@@ -203,6 +198,20 @@ def _last_mode(journal: SqliteJournal) -> EmergencyMode:
         if isinstance(recorded.event, ModeChanged):
             mode = recorded.event.new
     return mode
+
+
+def _last_healths(journal: SqliteJournal, clock: Clock, config: Config) -> dict[Route, RouteHealth]:
+    """Health of the routes at the end of the run before, each to be proven anew."""
+    last: dict[Route, RouteChanged] = {}
+    for recorded in journal.read((RouteChanged,)):
+        if isinstance(recorded.event, RouteChanged):
+            last[recorded.event.route] = recorded.event
+    now = clock.monotonic()
+    return {
+        route: revive(event.new, event.reason, now, config.detector)
+        for route, event in last.items()
+        if event.new is not RouteState.HEALTHY
+    }
 
 
 def _prepare(directory: Path) -> None:

@@ -170,6 +170,14 @@ class ProviderChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeChanged(Event):
+    """What several providers stand behind came under suspicion, or was cleared."""
+
+    edge: str
+    suspect: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FailedOver(Event):
     """Another route answers first now. None at the ends of a total outage."""
 
@@ -194,6 +202,21 @@ class ProbeSent(Event):
     route: Route
     healthy: bool
     detail: str
+    cost: Micros
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowAnswered(Event):
+    """A route was asked what another has just decided; its answer counts for nothing but evidence.
+
+    ``difference_pct`` is how far its probability was from the one that counted, None without a forecast.
+    """
+
+    route: Route
+    beside: Route
+    detail: str
+    difference_pct: int | None
+    secs: float
     cost: Micros
 
 

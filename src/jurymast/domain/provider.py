@@ -48,7 +48,9 @@ class ProviderConfig:
     """How to reach one provider.
 
     ``base_url`` ends before ``/chat/completions`` or ``/messages`` (``https://api.x.ai/v1``). ``models``
-    is ordered by preference. Smaller ``priority`` is asked first.
+    is ordered by preference. Smaller ``priority`` is asked first. A provider with several keys, regions or
+    servers has one configuration per ``instance``; work is shared among them by ``weight``. ``edge`` names
+    what stands between us and it: providers behind one edge may fail together.
     """
 
     name: ProviderName
@@ -59,23 +61,32 @@ class ProviderConfig:
     max_concurrent: int = 8
     stream: bool = True
     simulated: bool = False
+    instance: str = ""
+    weight: float = 1.0
+    edge: str = "internet"
 
     def __post_init__(self) -> None:
         if not self.models:
             raise ValueError(f"provider {self.name}: the list of models is empty")
         if self.max_concurrent < 1:
             raise ValueError(f"provider {self.name}: max_concurrent must be at least 1")
+        if self.weight <= 0:
+            raise ValueError(f"provider {self.name}: weight must be above 0")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Route:
-    """One way to an answer: a provider and one of its models. The key of all health."""
+    """One way to an answer: a provider, one of its models, and which of its instances. The key of all health.
+
+    ``instance`` names a key, region or server of a provider that has several; empty for the only one.
+    """
 
     provider: ProviderName
     model: str
+    instance: str = ""
 
     def __str__(self) -> str:
-        return f"{self.provider}/{self.model}"
+        return f"{self.provider}/{self.model}" + (f"@{self.instance}" if self.instance else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +119,16 @@ class AIRequest:
     schema: Mapping[str, Any] | None = None
     schema_name: str = "answer"
     max_output_tokens: int = 2_000
+    size_bytes: int = field(init=False, compare=False, default=0)
+    """Bytes of all messages together."""
 
     def __post_init__(self) -> None:
         if not self.messages:
             raise ValueError("a request needs at least one message")
         if self.max_output_tokens < 1:
             raise ValueError("max_output_tokens must be at least 1")
+        size = sum(len(message.content.encode(errors="surrogatepass")) for message in self.messages)
+        object.__setattr__(self, "size_bytes", size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +156,7 @@ class AIResponse:
 class FailureKind(StrEnum):
     """Every way in which asking can fail to give an answer. Closed list."""
 
+    BUSY = "busy"
     CONNECT = "connect"
     RESET = "reset"
     FIRST_TOKEN_TIMEOUT = "first_token_timeout"  # noqa: S105 (a kind of failure, not a password)

@@ -40,7 +40,7 @@ class EmergencyMode(StrEnum):
 
     @property
     def severity(self) -> int:
-        return list(EmergencyMode).index(self)
+        return _MODES.index(self)
 
     def safest(self, other: EmergencyMode) -> EmergencyMode:
         """The safer of two modes."""
@@ -56,16 +56,20 @@ class TradingState(StrEnum):
 
     @property
     def severity(self) -> int:
-        return list(TradingState).index(self)
+        return _STATES.index(self)
 
     def safest(self, other: TradingState) -> TradingState:
         """The safer of two states."""
         return self if self.severity >= other.severity else other
 
 
+_MODES = tuple(EmergencyMode)
+_STATES = tuple(TradingState)
+
+
 @dataclass(frozen=True, slots=True)
 class HealthCheckResult:
-    """Outcome of one probe. ``secs`` is how long it took."""
+    """Outcome of one probe. ``secs`` is how long it took, ``retry_after_secs`` the wait it was asked for."""
 
     provider: ProviderName
     is_healthy: bool
@@ -74,6 +78,7 @@ class HealthCheckResult:
     detail: str = ""
     failure: FailureKind | None = None
     cost: Micros = 0
+    retry_after_secs: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,11 @@ class FailoverEvent:
 
 @dataclass(frozen=True, slots=True)
 class RouteReport:
-    """What is known about one route. ``retry_in_secs`` counts down to the next probe of an open one."""
+    """What is known about one route.
+
+    ``retry_in_secs`` counts down to the next probe of a sick one, ``held_secs`` to the end of a rate limit.
+    ``median_secs`` and ``overdue_secs`` (99th percentile) are learned from its answers.
+    """
 
     route: Route
     state: RouteState
@@ -98,6 +107,11 @@ class RouteReport:
     mean_secs: float
     reason: str = ""
     retry_in_secs: float | None = None
+    in_flight: int = 0
+    held_secs: float = 0.0
+    median_secs: float = 0.0
+    overdue_secs: float = 0.0
+    edge_suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from jurymast.domain.money import Micros
-from jurymast.domain.provider import ProviderConfig, ProviderName
+from jurymast.domain.provider import ProviderConfig, ProviderName, Route
 from jurymast.domain.status import EmergencyMode
 from jurymast.intelligence.enhanced_client import EnhancedAIClient
 from jurymast.intelligence.fallback_manager import Emit, FallbackManager, FallbackSettings
@@ -19,7 +19,8 @@ from jurymast.intelligence.provider_manager import (
 )
 from jurymast.intelligence.providers.catalogue import Catalogue
 from jurymast.intelligence.providers.transport import AiohttpTransport
-from jurymast.ports import Clock, Provider
+from jurymast.policy.detector import RouteHealth
+from jurymast.ports import Clock
 
 PROVIDERS = {
     ProviderName.XAI: XAIProvider,
@@ -31,7 +32,7 @@ PROVIDERS = {
 
 @asynccontextmanager
 async def connect(
-    configs: Mapping[ProviderName, ProviderConfig],
+    configs: Iterable[ProviderConfig],
     *,
     clock: Clock,
     emit: Emit = lambda _: None,
@@ -39,20 +40,24 @@ async def connect(
     budget_per_day: Micros,
     seed: int = 0,
     mode: EmergencyMode = EmergencyMode.NORMAL,
+    healths: Mapping[Route, RouteHealth] | None = None,
 ) -> AsyncIterator[EnhancedAIClient]:
     """The AI layer over these providers, on one transport; closed in order at the end.
 
-    ``budget_per_day`` is a hard limit in micro-dollars; ``mode`` restores that of an earlier run.
-    Raises ConfigError for a model without a known price.
+    ``budget_per_day`` is a hard limit in micro-dollars; ``mode`` and ``healths`` restore those of an earlier
+    run. Raises ConfigError for a model without a known price.
     """
     transport, catalogue = AiohttpTransport(), Catalogue()
     try:
-        providers: dict[ProviderName, Provider] = {
-            name: PROVIDERS[name](config, transport, catalogue) for name, config in configs.items()
-        }
+        providers = [PROVIDERS[config.name](config, transport, catalogue) for config in configs]
         manager = ProviderManager(providers, clock=clock, catalogue=catalogue, budget_per_day=budget_per_day)
-        fallback = FallbackManager(manager, clock=clock, emit=emit, settings=settings, seed=seed, mode=mode)
-        yield EnhancedAIClient(fallback, clock=clock, emit=emit)
-        await manager.close()
+        fallback = FallbackManager(
+            manager, clock=clock, emit=emit, settings=settings, seed=seed, mode=mode, healths=healths
+        )
+        try:
+            yield EnhancedAIClient(fallback, clock=clock, emit=emit)
+        finally:
+            await fallback.close()
+            await manager.close()
     finally:
         await transport.close()

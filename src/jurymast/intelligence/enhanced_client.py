@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -21,9 +20,6 @@ from jurymast.ports import Clock
 
 _Belief: TypeAlias = Forecast | ModelAbstained
 _Outcome: TypeAlias = Answered[_Belief] | Unanswered
-
-GRACE_SECS = 0.5
-"""How far past the deadline the walk may run before it is cut off from outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +56,7 @@ class EnhancedAIClient:
         if not TABLE[self.fallback_manager.mode].ask_ai:
             return self.get_emergency_decision(snapshot)
         try:
-            async with asyncio.timeout(deadline_secs + GRACE_SECS):
-                outcome = await self._ask(snapshot, evidence, deadline_secs)
-        except TimeoutError:
-            detail = f"no answer within {deadline_secs:g} s"
-            return self._abstained(question, AbstainReason.ALL_PROVIDERS_FAILED, detail)
+            outcome = await self._ask(snapshot, evidence, deadline_secs)
         except Exception as error:  # the trader must get an answer, whatever broke in here
             return self._abstained(question, AbstainReason.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
         return self._concluded(question, outcome)
@@ -78,7 +70,7 @@ class EnhancedAIClient:
             return parse_forecast(response.content, source_ids)
 
         return await self.fallback_manager.get_fallback_decision(
-            forecast_request(snapshot, evidence), validate, deadline_secs=deadline_secs
+            forecast_request(snapshot, evidence), validate, deadline_secs=deadline_secs, compare=_distance
         )
 
     def get_emergency_decision(self, snapshot: MarketSnapshot) -> Abstain:
@@ -99,10 +91,9 @@ class EnhancedAIClient:
         """Plain text from whoever answers, or None. Never raises."""
         request = AIRequest((Message("user", prompt),), max_output_tokens=max_output_tokens)
         try:
-            async with asyncio.timeout(deadline_secs + GRACE_SECS):
-                outcome = await self.fallback_manager.get_fallback_decision(
-                    request, lambda response: response.content, deadline_secs=deadline_secs
-                )
+            outcome = await self.fallback_manager.get_fallback_decision(
+                request, lambda response: response.content, deadline_secs=deadline_secs
+            )
         except Exception:  # documented: None on any failure; the causes are in the events
             return None
         return outcome.value if isinstance(outcome, Answered) else None
@@ -193,9 +184,18 @@ def decision_id(snapshot: MarketSnapshot) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+def _distance(one: _Belief, other: _Belief) -> int | None:
+    """Percent between two forecasts; None when one of them is none."""
+    if isinstance(one, Forecast) and isinstance(other, Forecast):
+        return abs(one.probability_pct - other.probability_pct)
+    return None
+
+
 def _story(outcome: Answered[_Belief]) -> str:
     """In one line: who answered, and after whom."""
-    failed = [f"{a.route} {a.failure}" for a in outcome.attempts if a.failure]
+    failed = [
+        f"{a.route} {a.failure or a.outcome}" for a in outcome.attempts if a.failure or a.outcome == "overdue"
+    ]
     after = f" after {', '.join(failed)}" if failed else ""
     swapped = (
         f", served by {outcome.response.served_model} instead of {outcome.route.model}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from jurymast.domain.market import EvidenceItem, MarketSnapshot
@@ -57,6 +58,8 @@ FORECAST_SCHEMA: Mapping[str, Any] = {
     "additionalProperties": False,
 }
 
+_UNPLAIN = re.compile(r"[^\S\n]+|[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
 SYSTEM = """\
 You forecast the outcome of binary questions. Give the probability that the question resolves YES under
 its exact rules, as a whole percent from 1 to 99, with a range that you expect to hold the right answer
@@ -72,9 +75,9 @@ def forecast_request(snapshot: MarketSnapshot, evidence: tuple[EvidenceItem, ...
     market = snapshot.market
     lines = [
         f"Ticker: {market.ticker}",
-        f"As of: {snapshot.as_of:%Y-%m-%dT%H:%M:%SZ}",
+        f"As of: {_second(snapshot.as_of)}",
         f"Question: {_line(market.title, TITLE_CHARS_MAX)}",
-        f"Trading ends: {market.close_time:%Y-%m-%dT%H:%M:%SZ}",
+        f"Trading ends: {_second(market.close_time)}",
         "Rules:",
         _quoted(_plain(market.rules, RULES_CHARS_MAX)),
     ]
@@ -82,7 +85,7 @@ def forecast_request(snapshot: MarketSnapshot, evidence: tuple[EvidenceItem, ...
         title, text = _line(item.title, TITLE_CHARS_MAX), _plain(item.text, EVIDENCE_CHARS_MAX)
         lines += [
             "Evidence:",
-            f"[source_id: {_line(item.source_id, SOURCE_CHARS_MAX)}] {item.published_at:%Y-%m-%d}",
+            f"[source_id: {_line(item.source_id, SOURCE_CHARS_MAX)}] {item.published_at.isoformat()[:10]}",
             _quoted(f"{title}\n{text}"),
         ]
     return AIRequest(
@@ -93,9 +96,16 @@ def forecast_request(snapshot: MarketSnapshot, evidence: tuple[EvidenceItem, ...
     )
 
 
+def _second(at: datetime) -> str:
+    """UTC to the second."""
+    return at.isoformat()[:19] + "Z"
+
+
 def _plain(text: str, chars_max: int) -> str:
     """Printable text of bounded length; control characters can't forge structure."""
-    return re.sub(r"[^\S\n]+|[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]", " ", text).strip()[:chars_max]
+    if "  " in text or not text.replace("\n", "").isprintable():  # most text needs no look at each character
+        text = _UNPLAIN.sub(" ", text)
+    return text.strip()[:chars_max]
 
 
 def _line(text: str, chars_max: int) -> str:

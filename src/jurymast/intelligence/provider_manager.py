@@ -5,7 +5,7 @@ Which route to ask is not decided here: that is :mod:`jurymast.intelligence.fall
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ from jurymast.intelligence.providers.catalogue import Catalogue
 from jurymast.intelligence.providers.local import LocalProvider
 from jurymast.intelligence.providers.openai import OpenAIProvider
 from jurymast.intelligence.providers.xai import XAIProvider
+from jurymast.policy.routing import RouteSpec
 from jurymast.ports import Clock, Provider
 
 __all__ = [
@@ -75,22 +76,44 @@ class ProviderManager:
 
     def __init__(
         self,
-        providers: Mapping[ProviderName, Provider],
+        providers: Iterable[Provider],
         *,
         clock: Clock,
         catalogue: Catalogue,
         budget_per_day: Micros,
     ) -> None:
-        self.providers = dict(providers)
+        self._instances = {(p.name, p.config.instance): p for p in providers}
+        self.providers: dict[ProviderName, Provider] = {}
+        for provider in self._instances.values():
+            self.providers.setdefault(provider.name, provider)
         self.catalogue = catalogue
         self.stats: dict[Route, RouteStats] = {route: RouteStats() for route in self.routes()}
         self._clock = clock
         self._budget = budgets.Budget(limit=budget_per_day, day=clock.utc_now().date())
 
     def routes(self) -> list[Route]:
-        """Every way to an answer, by provider priority and order of models."""
-        ordered = sorted(self.providers.values(), key=lambda provider: provider.config.priority)
-        return [Route(provider.name, model) for provider in ordered for model in provider.config.models]
+        """Every way to an answer, by provider priority, order of models, and instance."""
+        return [spec.route for spec in self.specs()]
+
+    def specs(self) -> list[RouteSpec]:
+        """The same with what routing needs to know of each."""
+        specs = []
+        for provider in self._instances.values():
+            config = provider.config
+            for model_rank, model in enumerate(config.models):
+                route = Route(config.name, model, config.instance)
+                specs.append(
+                    RouteSpec(
+                        route=route,
+                        priority=config.priority,
+                        model_rank=model_rank,
+                        tier=self.tier(route),
+                        edge=config.edge,
+                        max_concurrent=config.max_concurrent,
+                        weight=config.weight,
+                    )
+                )
+        return sorted(specs, key=lambda spec: (spec.priority, spec.model_rank, spec.route))
 
     def tier(self, route: Route) -> Tier:
         return self.catalogue.tier(route.model) if route.provider is not ProviderName.LOCAL else Tier.SMALL
@@ -100,16 +123,32 @@ class ProviderManager:
         """The day's AI money, as it stands."""
         return budgets.rolled(self._budget, self._clock.utc_now().date())
 
-    async def make_request(self, request: AIRequest, route: Route, *, timeout_secs: float) -> AIResponse:
-        """Ask one route once. Raises ProviderError, or BudgetSpentError before anything is sent."""
-        provider = self.providers[route.provider]
+    def worst_case(self, request: AIRequest, route: Route) -> Micros:
+        """Most that a request can cost on a route, in micro-dollars."""
+        return self._at(route).calculate_cost(_usage_bound(request), route.model)
+
+    async def make_request(
+        self,
+        request: AIRequest,
+        route: Route,
+        *,
+        timeout_secs: float,
+        first_token_secs: float | None = None,
+    ) -> AIResponse:
+        """Ask one route once. Raises ProviderError, or BudgetSpentError before anything is sent.
+
+        ``first_token_secs`` bounds the silence before a stream's first token.
+        """
+        provider = self._at(route)
         held = self._reserve(provider, request, route)
         stats = self.stats.setdefault(route, RouteStats())
         stats.requests += 1
         cost = held
         started = self._clock.monotonic()
         try:
-            response = await provider.make_request(request, model=route.model, timeout_secs=timeout_secs)
+            response = await provider.make_request(
+                request, model=route.model, timeout_secs=timeout_secs, first_token_secs=first_token_secs
+            )
         except ProviderError as error:
             stats.failures += 1
             cost = self._cost_of_failure(provider, route, error.failure, held)
@@ -127,15 +166,19 @@ class ProviderManager:
 
     async def probe(self, route: Route, *, timeout_secs: float) -> HealthCheckResult:
         """Ask a route a tiny synthetic question. Never raises; its cost is booked."""
-        result = await self.providers[route.provider].health_check(route.model, timeout_secs)
+        result = await self._at(route).health_check(route.model, timeout_secs)
         self._budget = budgets.settle(self.budget, 0, result.cost)
         self.stats.setdefault(route, RouteStats()).cost += result.cost
         return result
 
     def can_probe(self, route: Route) -> bool:
         """Whether the day's money covers the worst case of a probe. Free models always can be probed."""
-        worst = self.providers[route.provider].calculate_cost(_usage_bound(PROBE), route.model)
+        worst = self.worst_case(PROBE, route)
         return worst <= max(self.budget.left, 0)
+
+    def at_ease(self, request: AIRequest, route: Route) -> bool:
+        """Whether an optional request is no concern: it is free, or half of the day's money is left."""
+        return self.worst_case(request, route) == 0 or self.budget.left * 2 >= self.budget.limit
 
     async def health_check_all(self, timeout_secs: float = 15.0) -> dict[Route, HealthCheckResult]:
         """Probe every route, one after the other."""
@@ -172,9 +215,12 @@ class ProviderManager:
         return sum(stats.cost for stats in self.stats.values())
 
     async def close(self) -> None:
-        for provider in self.providers.values():
+        for provider in self._instances.values():
             if (close := getattr(provider, "close", None)) is not None:
                 await close()
+
+    def _at(self, route: Route) -> Provider:
+        return self._instances[route.provider, route.instance]
 
     def _reserve(self, provider: Provider, request: AIRequest, route: Route) -> Micros:
         worst = provider.calculate_cost(_usage_bound(request), route.model)
@@ -196,6 +242,17 @@ class ProviderManager:
 
 def _usage_bound(request: AIRequest) -> Usage:
     """Most tokens a request can be billed for: a token is at least one byte."""
-    text = sum(len(message.content.encode()) + BYTES_PER_MESSAGE for message in request.messages)
-    schema = len(str(request.schema).encode()) if request.schema else 0
+    text = request.size_bytes + BYTES_PER_MESSAGE * len(request.messages)
+    schema = _schema_bytes(request.schema) if request.schema else 0
     return Usage(input=text + schema + HIDDEN_PROMPT_TOKENS, output=request.max_output_tokens)
+
+
+_measured: tuple[Mapping[str, Any], int] | None = None
+
+
+def _schema_bytes(schema: Mapping[str, Any]) -> int:
+    """Size of a schema as text. A bot asks with the same one again and again."""
+    global _measured  # noqa: PLW0603 (a memory of one)
+    if _measured is None or _measured[0] is not schema:
+        _measured = schema, len(str(schema).encode())
+    return _measured[1]

@@ -34,10 +34,12 @@ MODELS = {
     ProviderName.LOCAL: ("llama3.1:8b",),
 }
 QUICK = FallbackSettings(
-    work=WorkSettings(attempt_secs_max=1.0, attempt_secs_min=0.1),
+    work=WorkSettings(attempt_secs_max=1.0, attempt_secs_min=0.1, hedge_secs_min=0.3),
     detector=DetectorSettings(),
     ladder=LadderSettings(),
     probe_timeout_secs=1.0,
+    shadow_secs=0.0,
+    shadow_free_secs=0.0,
 )
 """Real rules and policy times, with network time-outs short enough for a rig of instant answers."""
 
@@ -105,8 +107,8 @@ async def rig(
     events: list[Event] = []
     oracle = QuestionOracle(questions, PricePath(seed))
     async with EmulatorFleet(oracle, seed=seed, latency_scale=latency_scale, models=MODELS) as fleet:
-        configs = {
-            name: ProviderConfig(
+        configs = [
+            ProviderConfig(
                 name=name,
                 base_url=fleet.base_urls[name],
                 models=MODELS[name],
@@ -114,9 +116,10 @@ async def rig(
                 api_key=EMULATED_KEY,
                 stream=stream,
                 simulated=True,
+                edge="loopback" if name is ProviderName.LOCAL else "internet",
             )
             for name in providers
-        }
+        ]
         async with connect(
             configs,
             clock=clock,

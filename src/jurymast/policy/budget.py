@@ -37,7 +37,7 @@ def reserve(budget: Budget, amount: Micros) -> Budget | None:
         raise ValueError("a reservation is not negative")
     if amount > max(budget.left, 0):
         return None
-    return replace(budget, held=budget.held + amount)
+    return Budget(budget.limit, budget.day, budget.spent, budget.held + amount)
 
 
 def settle(budget: Budget, held: Micros, cost: Micros) -> Budget:
@@ -47,4 +47,4 @@ def settle(budget: Budget, held: Micros, cost: Micros) -> Budget:
     """
     if not 0 <= held <= budget.held or cost < 0:
         raise ValueError(f"can't settle {held} of {budget.held} held at a cost of {cost}")
-    return replace(budget, held=budget.held - held, spent=budget.spent + cost)
+    return Budget(budget.limit, budget.day, budget.spent + cost, budget.held - held)

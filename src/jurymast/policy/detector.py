@@ -1,11 +1,14 @@
 """Health of one route, from what its requests came to.
 
 Rules
-  - Evidence adds up (CUSUM, Page 1954): a plain failure adds ln(p1/p0) = 2.7, a success takes off
-    0.34, never below zero, with p0 = 2 % and p1 = 30 % failures. No minimum volume, so it works at one
-    decision a minute, where every gateway's error-rate window stays blind.
-  - One failure makes a route suspect: it keeps its place. Two in a row open it. Open only reorders:
-    routing still uses an open route when nothing better is left, and an answer there closes it at once.
+  - Evidence adds up (CUSUM, Page 1954): a plain failure adds ln(p1/p0) = 2.08, a success takes off 0.46,
+    never below zero, with p0 = 5 % and p1 = 40 % failures. No minimum volume, so it works at one decision
+    a minute, where every gateway's error-rate window stays blind.
+  - One failure makes a route suspect: it keeps its place, and is soon asked again. It opens when the
+    evidence reaches a threshold that grows with traffic (:func:`threshold`): two failures in a row at a
+    request a minute, five at hundreds. False alarms are so bounded by time, not by requests.
+  - Open only reorders: routing still uses an open route when nothing better is left, and an answer
+    there closes it at once.
   - An open route waits ``open_secs`` doubled per opening (capped), then becomes half-open: probes off
     the decision path ask it. ``probes_to_close`` answers put it on probation, suspect with evidence so
     high that one bad answer opens it again: a probe is shallow and must not outvote real traffic.
@@ -32,24 +35,28 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from typing import Final
 
 from jurymast.domain.status import RouteState
 
-BASE_FAILURE_RATE = 0.02
-SICK_FAILURE_RATE = 0.30
-FAILURE_STEP = math.log(SICK_FAILURE_RATE / BASE_FAILURE_RATE)
-SUCCESS_STEP = math.log((1 - BASE_FAILURE_RATE) / (1 - SICK_FAILURE_RATE))
-SUSPECT_AT = 2.7
-OPEN_AT = 5.0
-HEALTHY_BELOW = SUSPECT_AT - 3 * SUCCESS_STEP + 0.01
-PROBATION = 3.2
+BASE_FAILURE_RATE: Final = 0.05
+SICK_FAILURE_RATE: Final = 0.40
+FAILURE_STEP: Final = math.log(SICK_FAILURE_RATE / BASE_FAILURE_RATE)
+SUCCESS_STEP: Final = math.log((1 - BASE_FAILURE_RATE) / (1 - SICK_FAILURE_RATE))
+SUSPECT_AT: Final = 1.4
+"""Below one failure of any weight that counts (0.7)."""
+OPEN_AT: Final = 4.0
+OPEN_AT_MAX: Final = 10.0
+CALM_PER_MINUTE: Final = 4.0
+"""Requests a minute up to which the lowest threshold holds."""
+HEALTHY_BELOW: Final = FAILURE_STEP - 3 * SUCCESS_STEP + 0.02
+PROBATION: Final = 2.6
 """Evidence of a route that has just come back: even a weak failure (0.7) opens it again."""
-EVIDENCE_MAX = 10.0
-DOUBLINGS_MAX = 8
-PROBE_SHARE = 0.25
+PROBATION_SUCCESSES: Final = 3
+EVIDENCE_MAX: Final = 14.0
+DOUBLINGS_MAX: Final = 8
+PROBE_SHARE: Final = 0.25
 """A probe is shallow: its answer takes off this share of what a real one does."""
-SUSPECT_HASTE = 4
-"""A suspect route without traffic is probed this many times more often than a healthy one."""
 
 
 class Sign(Enum):
@@ -69,6 +76,7 @@ class DetectorSettings:
     open_secs: float = 15.0
     open_secs_max: float = 300.0
     latch_probe_secs: float = 3_600.0
+    confirm_secs: float = 5.0
     probes_to_close: int = 2
 
 
@@ -81,28 +89,27 @@ class RouteHealth:
     openings: int = 0
     next_probe_at: float = math.inf
     probes_ok: int = 0
-    last_seen_at: float = -math.inf
+    probation: int = 0
     held_until: float = -math.inf
     reason: str = "no request yet"
 
     @property
-    def seen(self) -> bool:
-        """Whether any request or probe has come back yet."""
-        return self.last_seen_at > -math.inf
-
-    @property
     def usable(self) -> bool:
         """Whether it counts as capacity: believed to answer if asked."""
-        return self.state in {RouteState.HEALTHY, RouteState.SUSPECT}
+        return self.state is RouteState.HEALTHY or self.state is RouteState.SUSPECT
 
-    def probe_due(self, now: float, idle_secs: float) -> bool:
-        """Whether a probe would buy information: time to ask a sick route, or an idle one."""
+    def probe_due(self, now: float, last_seen_at: float, idle_secs: float) -> bool:
+        """Whether a probe would buy information: time to ask a sick route, a doubtful or an idle one."""
         if self.state is RouteState.ISOLATED or now < self.held_until:
             return False
-        if self.usable:
-            patience = idle_secs if self.state is RouteState.HEALTHY else idle_secs / SUSPECT_HASTE
-            return now - self.last_seen_at >= patience
-        return now >= self.next_probe_at
+        return now >= self.next_probe_at or (self.usable and now - last_seen_at >= idle_secs)
+
+
+def threshold(per_minute: float) -> float:
+    """Evidence that opens a route which sees so many requests a minute."""
+    if per_minute <= CALM_PER_MINUTE:
+        return OPEN_AT
+    return min(OPEN_AT + math.log(per_minute / CALM_PER_MINUTE), OPEN_AT_MAX)
 
 
 def observe(
@@ -112,32 +119,38 @@ def observe(
     settings: DetectorSettings,
     *,
     weight: float = 1.0,
+    open_at: float = OPEN_AT,
     reason: str = "",
     jitter: float = 1.0,
 ) -> RouteHealth:
-    """Fold one sign into the health of a route.
+    """Fold one sign into the health of a route. The same object when nothing changed.
 
-    ``weight`` scales a failure's evidence (0 counts nothing: a rate limit is not sickness). ``jitter``
-    multiplies the open time, so that routes do not come back in step.
+    ``weight`` scales a failure's evidence (0 counts nothing: a rate limit is not sickness). ``open_at`` is
+    the :func:`threshold` at the route's traffic. ``jitter`` multiplies the open time, so that routes do not
+    come back in step.
     """
-    seen = replace(health, last_seen_at=now)
     if health.state is RouteState.ISOLATED:
-        return seen
-    if sign is Sign.LATCH or (health.state is RouteState.LATCHED and sign in _BAD):
+        return health
+    if sign is Sign.SUCCESS or sign is Sign.PROBE_OK:
+        if not health.usable:
+            return _came_back(health, sign, now, settings)
+        return _answered(health, real=sign is Sign.SUCCESS)
+    if sign is Sign.LATCH or health.state is RouteState.LATCHED:
         return replace(
-            seen, state=RouteState.LATCHED, reason=reason or health.reason, probes_ok=0,
+            health, state=RouteState.LATCHED, reason=reason or health.reason, probes_ok=0,
             next_probe_at=now + settings.latch_probe_secs * jitter,
         )  # fmt: skip
-    if sign in _BAD:
-        return _failed(seen, sign, now, settings, weight, reason, jitter)
-    if health.usable:
-        return _answered(seen, SUCCESS_STEP * (PROBE_SHARE if sign is Sign.PROBE_OK else 1.0))
-    return _came_back(seen, sign, now, settings)
+    return _failed(health, sign, now, settings, weight, open_at, reason, jitter)
 
 
 def hold(health: RouteHealth, until: float) -> RouteHealth:
     """Leave a route alone until ``until``; a longer hold stays."""
-    return replace(health, held_until=max(health.held_until, until))
+    return health if until <= health.held_until else replace(health, held_until=until)
+
+
+def put_off(health: RouteHealth, until: float) -> RouteHealth:
+    """A probe that could not be made says nothing: the next is due at ``until``."""
+    return health if health.usable else replace(health, next_probe_at=max(health.next_probe_at, until))
 
 
 def tick(health: RouteHealth, now: float) -> RouteHealth:
@@ -152,24 +165,50 @@ def isolate(health: RouteHealth, reason: str) -> RouteHealth:
     return replace(health, state=RouteState.ISOLATED, reason=reason, next_probe_at=math.inf)
 
 
-def restore(health: RouteHealth, now: float) -> RouteHealth:
+def restore(health: RouteHealth, now: float, reason: str = "put back by hand") -> RouteHealth:
     """Put a route back that is not used: half-open, to be probed at once. A usable one stays as it is."""
     if health.usable:
         return health
+    return replace(health, state=RouteState.HALF_OPEN, probes_ok=0, next_probe_at=now, reason=reason)
+
+
+def revive(state: RouteState, reason: str, now: float, settings: DetectorSettings) -> RouteHealth:
+    """Health after a restart, from the state before it: a sick route is probed at once, not trusted."""
+    match state:
+        case RouteState.LATCHED:
+            return RouteHealth(state, next_probe_at=now + settings.latch_probe_secs, reason=reason)
+        case RouteState.ISOLATED:
+            return RouteHealth(state, reason=reason)
+        case RouteState.OPEN | RouteState.HALF_OPEN:
+            return RouteHealth(
+                RouteState.HALF_OPEN,
+                OPEN_AT,
+                openings=1,
+                next_probe_at=now,
+                reason=f"before the restart: {reason}",
+            )
+        case RouteState.SUSPECT:
+            return RouteHealth(
+                state,
+                SUSPECT_AT,
+                next_probe_at=now + settings.confirm_secs,
+                reason=f"before the restart: {reason}",
+            )
+        case RouteState.HEALTHY:
+            return RouteHealth()
+
+
+def _answered(health: RouteHealth, *, real: bool) -> RouteHealth:
+    if health.state is RouteState.HEALTHY and not health.evidence and health.reason == "answers":
+        return health
+    evidence = max(0.0, health.evidence - SUCCESS_STEP * (1.0 if real else PROBE_SHARE))
+    probation = max(0, health.probation - real)
+    if health.state is RouteState.SUSPECT and (evidence >= HEALTHY_BELOW or probation):
+        return replace(health, evidence=evidence, probation=probation, next_probe_at=math.inf)
     return replace(
-        health, state=RouteState.HALF_OPEN, probes_ok=0, next_probe_at=now, reason="put back by hand"
-    )
-
-
-_BAD = frozenset({Sign.FAILURE, Sign.PROBE_FAILED})
-
-
-def _answered(health: RouteHealth, step: float) -> RouteHealth:
-    evidence = max(0.0, health.evidence - step)
-    if health.state is RouteState.SUSPECT and evidence >= HEALTHY_BELOW:
-        return replace(health, evidence=evidence)
-    openings = health.openings if evidence > 0 else 0
-    return replace(health, state=RouteState.HEALTHY, evidence=evidence, openings=openings, reason="answers")
+        health, state=RouteState.HEALTHY, evidence=evidence, probation=0, next_probe_at=math.inf,
+        openings=health.openings if evidence else 0, reason="answers",
+    )  # fmt: skip
 
 
 def _came_back(health: RouteHealth, sign: Sign, now: float, settings: DetectorSettings) -> RouteHealth:
@@ -182,7 +221,7 @@ def _came_back(health: RouteHealth, sign: Sign, now: float, settings: DetectorSe
         )  # fmt: skip
     return replace(
         health, state=RouteState.SUSPECT, evidence=PROBATION, probes_ok=0, next_probe_at=math.inf,
-        reason="answers again, on probation",
+        probation=PROBATION_SUCCESSES, reason="answers again, on probation",
     )  # fmt: skip
 
 
@@ -192,17 +231,28 @@ def _failed(
     now: float,
     settings: DetectorSettings,
     weight: float,
+    open_at: float,
     reason: str,
     jitter: float,
 ) -> RouteHealth:
+    if weight <= 0:
+        return health
     evidence = min(EVIDENCE_MAX, health.evidence + FAILURE_STEP * weight)
     worse = replace(health, evidence=evidence, reason=reason)
-    if weight <= 0 or (health.usable and evidence < OPEN_AT):
-        suspect = health.usable and evidence >= SUSPECT_AT
-        return replace(worse, state=RouteState.SUSPECT) if suspect else worse
+    if health.usable and evidence < (OPEN_AT if health.probation else open_at):
+        if evidence < SUSPECT_AT:
+            return worse
+        return replace(worse, state=RouteState.SUSPECT, next_probe_at=now + settings.confirm_secs * jitter)
     lengthen = health.state is not RouteState.OPEN or sign is Sign.PROBE_FAILED
     openings = min(health.openings + lengthen, DOUBLINGS_MAX)
-    wait_secs = min(settings.open_secs * 2 ** max(0, openings - 1), settings.open_secs_max) * jitter
+    wait_secs = min(settings.open_secs * 2 ** max(0, openings - 1) * jitter, settings.open_secs_max)
+    if health.state is RouteState.OPEN and sign is not Sign.PROBE_FAILED:
+        return worse  # a late failure of a request from before says nothing new about when to probe
     return replace(
-        worse, state=RouteState.OPEN, openings=openings, probes_ok=0, next_probe_at=now + wait_secs
+        worse,
+        state=RouteState.OPEN,
+        openings=openings,
+        probes_ok=0,
+        probation=0,
+        next_probe_at=now + wait_secs,
     )

@@ -89,6 +89,17 @@ def release(ladder: Ladder) -> Ladder:
     return replace(ladder, manual=EmergencyMode.NORMAL, manual_reason="", manual_until=math.inf)
 
 
+def calm(ladder: Ladder) -> bool:
+    """Whether time alone changes nothing: only new evidence or a hand does."""
+    return (
+        ladder.mode is EmergencyMode.NORMAL
+        and ladder.manual is EmergencyMode.NORMAL
+        and not ladder.failures_in_row
+        and ladder.thin_since is None
+        and ladder.dark_since is None
+    )
+
+
 def step(ladder: Ladder, capacity: Capacity, now: float, settings: LadderSettings) -> Ladder:
     """Look at the evidence and move: down as far as it says, up by one rung at most."""
     ladder = _timed(ladder, capacity, now)
@@ -120,8 +131,9 @@ def why_not_higher(ladder: Ladder, now: float, settings: LadderSettings) -> str:
 def _timed(ladder: Ladder, capacity: Capacity, now: float) -> Ladder:
     thin_since = None if capacity.able >= 2 else (ladder.thin_since if ladder.thin_since is not None else now)
     dark_since = None if capacity.total else (ladder.dark_since if ladder.dark_since is not None else now)
-    timed = replace(ladder, thin_since=thin_since, dark_since=dark_since)
-    return release(timed) if now >= ladder.manual_until else timed
+    if thin_since != ladder.thin_since or dark_since != ladder.dark_since:
+        ladder = replace(ladder, thin_since=thin_since, dark_since=dark_since)
+    return release(ladder) if now >= ladder.manual_until else ladder
 
 
 def _called_for(

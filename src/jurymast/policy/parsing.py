@@ -119,7 +119,7 @@ def _word(data: dict[str, Any], name: str, words: type[_Word]) -> _Word:
 
 def _text(data: dict[str, Any], name: str) -> str:
     value = data[name]
-    if not isinstance(value, str):
+    if type(value) is not str:
         _refuse(f"{name} is not text")
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         _refuse(f"{name} holds half a surrogate pair, which no file or wire can carry")

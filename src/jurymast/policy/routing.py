@@ -1,49 +1,58 @@
 """Which routes to ask, in which order, and why the others are left out.
 
-Order: what health says first (usable, half-open, open), then the operator's priority, then the order of
-models within a provider. A suspect route keeps its place: demoted for one failure it would see no more
-traffic and never clear itself. Routes that asking can't mend (latched, isolated) are left out with their
-reason, and so are rate-limited ones while another can answer. Of the open routes one stays, at the end
-of the list: the last route is never banned, and no decision spends more than one send on routes that
-are known to be sick.
+Order: what health says first (usable, usable behind a suspected edge, half-open, open), then the
+operator's priority, then the order of models and of instances within a provider. A suspect route keeps its
+place: demoted for one failure it would see no more traffic and never clear itself. Routes that asking can't
+mend (latched, isolated) are left out with their reason, and so are rate-limited ones while another that is
+well can answer. Of the open routes one stays, at the end of the list: the last route is never banned, and no
+decision spends more than one send on routes that are known to be sick.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from jurymast.domain.provider import FailureKind, ProviderName, Route, Tier
+from jurymast.domain.provider import ProviderName, Route, Tier
 from jurymast.domain.status import ProviderStatus, RouteState
 from jurymast.policy.detector import RouteHealth
 
-_ORDER = {RouteState.HEALTHY: 0, RouteState.SUSPECT: 0, RouteState.HALF_OPEN: 1, RouteState.OPEN: 2}
+_ORDER = {RouteState.HEALTHY: 0, RouteState.SUSPECT: 0, RouteState.HALF_OPEN: 2, RouteState.OPEN: 3}
+_BEHIND_SUSPECT_EDGE = 1
 
-MODEL_ONLY = frozenset(
-    {
-        FailureKind.MODEL_GONE,
-        FailureKind.INVALID_ANSWER,
-        FailureKind.EMPTY,
-        FailureKind.TRUNCATED,
-        FailureKind.CONTEXT_LENGTH,
-        FailureKind.OVERLOADED,
-    }
-)
-"""Failures that say something about one model; after any other the provider's siblings are passed over
-within the same decision, or a dead provider would eat every send."""
+
+@dataclass(frozen=True, slots=True)
+class RouteSpec:
+    """What is fixed about a route.
+
+    ``edge`` names the infrastructure between us and it; routes behind one edge fail together. ``weight`` is
+    an instance's share among its provider's, ``max_concurrent`` the most requests at once.
+    """
+
+    route: Route
+    priority: int
+    model_rank: int = 0
+    tier: Tier = Tier.MID
+    edge: str = "internet"
+    max_concurrent: int = 8
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A route with what routing needs to know of it."""
+    """A route with what ranking needs to know of it."""
 
-    route: Route
-    priority: int
-    model_rank: int
-    tier: Tier
+    spec: RouteSpec
     health: RouteHealth
     held_secs: float = 0.0
     """How much longer a rate limit asks us to leave it alone."""
+    edge_suspect: bool = False
+
+    @property
+    def rank(self) -> int:
+        """Place by health alone, best first."""
+        place = _ORDER[self.health.state]
+        return _BEHIND_SUSPECT_EDGE if self.edge_suspect and place == 0 else place
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +67,8 @@ class Skipped:
 class Plan:
     """Routes in the order they will be asked, and those left out."""
 
-    routes: tuple[Candidate, ...]
-    skipped: tuple[Skipped, ...]
+    routes: tuple[Candidate, ...] = ()
+    skipped: tuple[Skipped, ...] = field(default=())
 
 
 def rank(candidates: Iterable[Candidate], *, preferred: ProviderName | None = None) -> Plan:
@@ -70,34 +79,37 @@ def rank(candidates: Iterable[Candidate], *, preferred: ProviderName | None = No
         if candidate.health.state in _ORDER:
             usable.append(candidate)
         else:
-            skipped.append(Skipped(candidate.route, f"{candidate.health.state}: {candidate.health.reason}"))
+            reason = f"{candidate.health.state}: {candidate.health.reason}"
+            skipped.append(Skipped(candidate.spec.route, reason))
     usable.sort(
         key=lambda c: (
-            _ORDER[c.health.state],
-            c.route.provider is not preferred,
-            c.priority,
-            c.model_rank,
-            c.route,
+            c.rank,
+            c.spec.route.provider is not preferred,
+            c.spec.priority,
+            c.spec.model_rank,
+            c.spec.route,
         )
     )
     held = [candidate for candidate in usable if candidate.held_secs > 0]
-    if len(held) < len(usable):
+    if any(candidate.health.usable and not candidate.held_secs for candidate in usable):
         for candidate in held:
             usable.remove(candidate)
-            skipped.append(Skipped(candidate.route, f"rate limited for {candidate.held_secs:.0f} s more"))
+            reason = f"rate limited for {candidate.held_secs:.0f} s more"
+            skipped.append(Skipped(candidate.spec.route, reason))
     sick = [candidate for candidate in usable if candidate.health.state is RouteState.OPEN]
+    sick.sort(key=lambda candidate: candidate.held_secs > 0)
     for candidate in sick[1:]:
         usable.remove(candidate)
-        skipped.append(Skipped(candidate.route, f"open: {candidate.health.reason}"))
+        skipped.append(Skipped(candidate.spec.route, f"open: {candidate.health.reason}"))
     return Plan(tuple(usable), tuple(skipped))
 
 
-def provider_status(healths: Iterable[RouteHealth]) -> ProviderStatus:
-    """Health of a provider as people see it, from its routes."""
+def provider_status(healths: Iterable[RouteHealth], *, seen: bool) -> ProviderStatus:
+    """Health of a provider as people see it, from its routes; ``seen`` when any ever answered or failed."""
     routes = list(healths)
     if not any(health.usable for health in routes):
         return ProviderStatus.UNHEALTHY
-    if not any(health.seen for health in routes):
+    if not seen:
         return ProviderStatus.UNKNOWN
     if all(health.state is RouteState.HEALTHY for health in routes):
         return ProviderStatus.HEALTHY

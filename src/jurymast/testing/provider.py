@@ -45,15 +45,16 @@ class Asked:
     request: AIRequest
     model: str
     timeout_secs: float
+    first_token_secs: float | None = None
 
 
 class ScriptedProvider:
     """``ports.Provider`` that gives the answers of ``script`` in order and remembers what it was asked.
 
-    Answers come back marked SIMULATED. A Delay that outlasts the time-out is a time-out, and the answer
-    it kept waiting is lost. Health checks play the script like any request. A script that has run out
-    raises AssertionError, which no code under test may take for a failing provider. A token costs a
-    micro-dollar.
+    Answers come back marked SIMULATED. A Delay that outlasts the time-out, or the first token's limit where
+    one is given, is a time-out of that kind, and the answer it kept waiting is lost. Health checks play the
+    script like any request. A script that has run out raises AssertionError, which no code under test may
+    take for a failing provider. A token costs a micro-dollar.
     """
 
     def __init__(self, config: ProviderConfig, script: Iterable[ScriptItem], *, clock: Clock) -> None:
@@ -71,14 +72,19 @@ class ScriptedProvider:
         """Whether the whole script was played."""
         return not self._script
 
-    async def make_request(self, request: AIRequest, *, model: str, timeout_secs: float) -> AIResponse:
+    async def make_request(
+        self, request: AIRequest, *, model: str, timeout_secs: float, first_token_secs: float | None = None
+    ) -> AIResponse:
         """The next answer of the script. Raises ProviderError when that is a Failure."""
-        self.asked.append(Asked(request, model, timeout_secs))
-        route = Route(self.name, model)
+        self.asked.append(Asked(request, model, timeout_secs, first_token_secs))
+        route = Route(self.name, model, self.config.instance)
         delay_secs, answer = self._next()
-        await self._clock.sleep(min(delay_secs, timeout_secs))
-        if delay_secs >= timeout_secs:
-            late = Failure(FailureKind.TIMEOUT, f"no answer within {timeout_secs} s", Billing.UNKNOWN)
+        limit_secs, kind = timeout_secs, FailureKind.TIMEOUT
+        if first_token_secs is not None and first_token_secs < timeout_secs:
+            limit_secs, kind = first_token_secs, FailureKind.FIRST_TOKEN_TIMEOUT
+        await self._clock.sleep(min(delay_secs, limit_secs))
+        if delay_secs >= limit_secs:
+            late = Failure(kind, f"no answer within {limit_secs} s", Billing.UNKNOWN)
             raise ProviderError(route, late)
         if isinstance(answer, Failure):
             raise ProviderError(route, answer)
@@ -92,7 +98,15 @@ class ScriptedProvider:
         except ProviderError as error:
             secs = self._clock.monotonic() - started
             failure = error.failure
-            return HealthCheckResult(self.name, False, secs, model, failure.detail, failure.kind)
+            return HealthCheckResult(
+                provider=self.name,
+                is_healthy=False,
+                secs=secs,
+                model=model,
+                detail=failure.detail,
+                failure=failure.kind,
+                retry_after_secs=failure.retry_after_secs,
+            )
         secs = self._clock.monotonic() - started
         return HealthCheckResult(self.name, True, secs, model, cost=response.cost)
 

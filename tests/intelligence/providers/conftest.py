@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import datetime
 
 import pytest
 
+from jurymast.domain.provider import ProviderName
 from jurymast.intelligence.providers.transport import AiohttpTransport
+from jurymast.lab.emulators.fleet import EmulatorFleet
 
+from .samples import MODELS
 from .server import WireServer, silence
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "llama: needs a real llama-server (LLAMA_SERVER_BIN)")
 
 
 @pytest.fixture
@@ -47,3 +55,24 @@ def unaccepting_url() -> Iterator[str]:
         yield f"http://127.0.0.1:{full.getsockname()[1]}/v1"
         for client in waiting:
             client.close()
+
+
+class CoinOracle:
+    """A world in which every market is a coin."""
+
+    def log_odds(self, ticker: str, as_of: datetime) -> float | None:
+        return 0.0
+
+    def outcome(self, ticker: str) -> bool | None:
+        return True
+
+    def calibration_sample(self) -> Sequence[tuple[float, bool]]:
+        return [(0.0, True), (0.0, False)] * 50
+
+
+@pytest.fixture
+async def fleet() -> AsyncIterator[EmulatorFleet]:
+    """The lab's emulators, answering at once."""
+    models = {ProviderName.LOCAL: (MODELS[ProviderName.LOCAL],)}
+    async with EmulatorFleet(CoinOracle(), seed=7, latency_scale=0.0, models=models) as running:
+        yield running

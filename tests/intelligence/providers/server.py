@@ -118,8 +118,10 @@ def sse(events: Iterable[object], *, named: bool = False) -> bytes:
     return "".join(out).encode()
 
 
-def stream(*pieces: bytes, then: str = "end", gap_secs: float = 0.0, **headers: str) -> Behaviour:
-    """Send these bytes as a stream, then: ``end``, ``cut``, ``stall``, or drip ``: ping`` comments."""
+def stream(
+    *pieces: bytes, then: str = "end", gap_secs: float = 0.0, nothing: bytes = b": ping\n\n", **headers: str
+) -> Behaviour:
+    """Send these bytes as a stream, then: ``end``, ``cut``, ``stall``, or ``drip`` the ``nothing``."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -129,7 +131,7 @@ def stream(*pieces: bytes, then: str = "end", gap_secs: float = 0.0, **headers: 
             await response.write(piece)
             if gap_secs:
                 await asyncio.sleep(gap_secs)
-        await _finish(request, response, then, b": ping\n\n")
+        await _finish(request, response, then, nothing)
         return response
 
     return answer

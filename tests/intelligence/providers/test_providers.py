@@ -24,7 +24,6 @@ from jurymast.domain.provider import (
 from jurymast.intelligence.providers import (
     AiohttpTransport,
     Catalogue,
-    LocalProvider,
     ModelPrice,
     OpenAIProvider,
     XAIProvider,
@@ -37,6 +36,7 @@ from .samples import (
     MESSAGES,
     MODELS,
     TEXT,
+    Sample,
     ask,
     chat_reply,
     failing,
@@ -71,7 +71,10 @@ async def test_answer_is_complete(
 async def test_key_and_question_go_where_the_vendor_wants_them(
     server: WireServer, transport: AiohttpTransport, name: ProviderName
 ) -> None:
-    """Each request goes to the vendor's path with the key as a bearer token; a slash too many is no harm."""
+    """Each request goes to the vendor's path with the key as a bearer token; a slash too many is no harm.
+
+    A local server's connection is not kept: llama.cpp hangs up on kept ones.
+    """
     server.behaviour = good(name, streaming=True)
     await ask(provider(name, server.url + "/", transport))
     received = server.received[0]
@@ -80,6 +83,7 @@ async def test_key_and_question_go_where_the_vendor_wants_them(
     assert received.headers["authorization"] == "Bearer sekrit"
     assert received.headers.get("anthropic-version") == ("2026-10-21" if messages else None)
     assert received.headers["content-type"] == "application/json"
+    assert (received.headers.get("connection") == "close") is (name is ProviderName.LOCAL)
 
 
 async def test_local_server_needs_no_key(server: WireServer, transport: AiohttpTransport) -> None:
@@ -211,12 +215,13 @@ async def test_slots_bound_the_requests_in_flight(server: WireServer, transport:
 async def test_waiting_for_a_slot_counts_against_the_time_out(
     server: WireServer, transport: AiohttpTransport
 ) -> None:
-    """A request that never got its turn ends at its time-out, and is known not to have been sent."""
+    """A request that got no turn while there was time for an answer was not sent, and blames nobody."""
     asked = provider(ProviderName.XAI, server.url, transport, max_concurrent=1)
     holding = asyncio.create_task(ask(asked, 30.0))
     await server.settle(1)
     failure = (await failing(asked, 0.1)).failure
-    assert (failure.kind, failure.billing) == (FailureKind.TIMEOUT, Billing.NOT_SENT)
+    assert (failure.kind, failure.billing) == (FailureKind.BUSY, Billing.NOT_SENT)
+    assert "0.05 s" in failure.detail
     assert len(server.received) == 1
     holding.cancel()
     await asyncio.gather(holding, return_exceptions=True)
@@ -287,6 +292,13 @@ async def test_sick_probe_says_why_and_never_raises(
     result = await provider(ProviderName.OPENAI, server.url, transport).health_check("gpt-6.1-terra", 2.0)
     assert (result.is_healthy, result.failure) == (False, kind)
     assert (result.cost > 0) is billed
+
+
+async def test_probe_hands_on_the_wish_to_wait(server: WireServer, transport: AiohttpTransport) -> None:
+    """A probe that meets a rate limit says how long the vendor asks to be left alone."""
+    server.behaviour = plain({"error": {"code": "rate_limit_exceeded"}}, 429, retry_after="7")
+    result = await provider(ProviderName.OPENAI, server.url, transport).health_check("gpt-6.1-terra", 2.0)
+    assert (result.failure, result.retry_after_secs) == (FailureKind.RATE_LIMITED, 7.0)
 
 
 async def test_probe_where_nobody_listens_is_free(refused_url: str, transport: AiohttpTransport) -> None:
@@ -384,13 +396,68 @@ async def test_local_server_may_take_its_time_before_the_first_token(
     assert failure.kind is FailureKind.FIRST_TOKEN_TIMEOUT
 
 
+@pytest.mark.parametrize("name", list(ProviderName))
+async def test_caller_may_set_the_limit_of_the_first_token(
+    server: WireServer, transport: AiohttpTransport, name: ProviderName
+) -> None:
+    """A caller who knows a model's pace gives up earlier, or waits longer, than the provider would."""
+    sample = MESSAGES if name is ProviderName.ANTHROPIC else CHAT
+    server.behaviour = stream(b": thinking\n\n", sample.streamed, gap_secs=0.3)
+    asked = provider(name, server.url, transport)
+    with pytest.raises(ProviderError) as caught:
+        await asked.make_request(ASK, model=MODELS[name], timeout_secs=30.0, first_token_secs=0.1)
+    assert caught.value.failure.kind is FailureKind.FIRST_TOKEN_TIMEOUT
+    response = await asked.make_request(ASK, model=MODELS[name], timeout_secs=0.5, first_token_secs=0.45)
+    assert response.content == TEXT
+
+
+async def test_limit_of_the_first_token_is_at_most_the_time_out(
+    server: WireServer, transport: AiohttpTransport
+) -> None:
+    """However long a caller would wait for the first token, the time-out ends the request."""
+    asked = provider(ProviderName.XAI, server.url, transport)
+    with pytest.raises(ProviderError) as caught:
+        await asked.make_request(ASK, model=MODELS[ProviderName.XAI], timeout_secs=0.2, first_token_secs=9.0)
+    assert caught.value.failure.kind is FailureKind.TIMEOUT
+
+
+@pytest.mark.parametrize("behaviour", [silence, stream(CHAT.opening, then="stall")], ids=["mute", "head"])
+async def test_local_server_that_says_nothing_is_a_plain_timeout(
+    server: WireServer, transport: AiohttpTransport, behaviour: Behaviour
+) -> None:
+    """Where the first token may take the whole time-out, nothing is said about first tokens."""
+    server.behaviour = behaviour
+    failure = (await failing(provider(ProviderName.LOCAL, server.url, transport), 0.2)).failure
+    assert failure.kind is FailureKind.TIMEOUT
+
+
+@pytest.mark.parametrize(
+    ("chars_per_sec", "kind"), [(1_000.0, FailureKind.STALLED), (1.0, FailureKind.TIMEOUT)]
+)
+@pytest.mark.parametrize("sample", [CHAT, MESSAGES], ids=lambda sample: sample.name)
+async def test_drip_of_text_that_can_not_end_is_a_stall(
+    server: WireServer,
+    transport: AiohttpTransport,
+    monkeypatch: pytest.MonkeyPatch,
+    sample: Sample,
+    chars_per_sec: float,
+    kind: FailureKind,
+) -> None:
+    """An answer that grows too slowly to be finished is given up; one that grows has the whole time-out."""
+    monkeypatch.setattr("jurymast.intelligence.providers.base.PROGRESS_CHARS_PER_SEC", chars_per_sec)
+    server.behaviour = stream(sample.half, then="drip", nothing=sample.half.split(b"\n\n")[-2] + b"\n\n")
+    failure = (await failing(provider(sample.name, server.url, transport), 0.5)).failure
+    assert failure.kind is kind
+    assert ("grew by less" in failure.detail) is (kind is FailureKind.STALLED)
+
+
 async def test_provider_closes_its_own_connections_only(
     server: WireServer, transport: AiohttpTransport
 ) -> None:
     """A provider without a transport opens and closes its own; one handed in stays open."""
     server.behaviour = plain(CHAT.whole)
-    config = ProviderConfig(ProviderName.LOCAL, server.url, ("tiny",), 1)
-    owning, borrowing = LocalProvider(config), LocalProvider(config, transport)
+    config = ProviderConfig(ProviderName.XAI, server.url, ("grok-4.3",), 1)
+    owning, borrowing = XAIProvider(config), XAIProvider(config, transport)
     await ask(owning)
     await ask(borrowing)
     await server.settle(2)

@@ -142,13 +142,20 @@ async def test_cut_body_is_no_body(
 async def test_body_and_lines_have_bounds(server: WireServer) -> None:
     """A reply larger than allowed is refused while it arrives, a line without end too."""
     transport = AiohttpTransport(body_bytes_max=10_000, line_bytes_max=1_000)
-    server.behaviour = plain("x" * 10_001)
+    server.behaviour = plain("x" * 1_001)
     assert (await failure(transport, server.url)).stage is Stage.TOO_LARGE
-    server.behaviour = stream(b"x" * 5_000, then="stall")
-    with pytest.raises(TransportError, match="line"):
-        await lines(transport, server.url)
-    server.behaviour = plain("x" * 10_000)
-    assert await post(transport, server.url) == (200, b"x" * 10_000)
+    server.behaviour = plain("x" * 1_000)
+    assert await post(transport, server.url) == (200, b"x" * 1_000)
+    for pieces, complaint in (
+        ((b"x" * 600, b"x" * 600), "line"),
+        ((b"x" * 1_001 + b"\n",), "line"),
+        ((b"x\n" * 5_001,), "body"),
+    ):
+        server.behaviour = stream(*pieces, then="stall", gap_secs=0.01)
+        with pytest.raises(TransportError, match=complaint):
+            await lines(transport, server.url)
+    server.behaviour = stream(b"x\n" * 5_000)
+    assert len(await lines(transport, server.url)) == 5_000
     await transport.close()
 
 

@@ -15,8 +15,10 @@ import click
 
 from jurymast import __version__
 from jurymast.domain.errors import JurymastError
+from jurymast.faces.cli.exchange import exchange
+from jurymast.faces.cli.options import DATA_DIR, data_dir_option, json_option
+from jurymast.faces.cli.sim import sim
 
-DATA_DIR = "jurymast-data"
 CONTROL_URL = "http://127.0.0.1:8790"
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -34,21 +36,6 @@ def cli() -> None:
       jurymast why --last       why it did or did not trade
       jurymast lab fault xai refuse     break a provider while it runs
     """
-
-
-def json_option(command: click.decorators.FC) -> click.decorators.FC:
-    """``--json`` on every command."""
-    return click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")(command)
-
-
-def data_dir_option(command: click.decorators.FC) -> click.decorators.FC:
-    """Where the journal lives."""
-    return click.option(
-        "--data-dir",
-        type=click.Path(path_type=Path, file_okay=False),
-        default=None,
-        help=f"Directory of the journal and the paper exchange.  [default: {DATA_DIR}]",
-    )(command)
 
 
 @cli.command()
@@ -206,6 +193,10 @@ def lab_faults(control: str) -> None:
     from jurymast.faces.cli import lab as lab_face
 
     click.echo(lab_face.call(control, "GET", "/faults"))
+
+
+cli.add_command(sim)
+cli.add_command(exchange)
 
 
 def main() -> None:

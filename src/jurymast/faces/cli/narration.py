@@ -6,6 +6,7 @@ from jurymast.domain.events import (
     CycleFinished,
     DecisionAbstained,
     DecisionMade,
+    EdgeChanged,
     Event,
     FailedOver,
     FaultInjected,
@@ -21,6 +22,7 @@ from jurymast.domain.events import (
     Reconciled,
     RunStarted,
     RunStopped,
+    ShadowAnswered,
     StateChanged,
     TradeDeclined,
 )
@@ -54,6 +56,13 @@ def describe(event: Event) -> tuple[str, str] | None:  # noqa: PLR0912 (one case
         case ProviderChanged():
             style = {"healthy": "good", "unhealthy": "bad"}.get(event.new.value, "warn")
             return style, f"{event.provider} is {event.new} (was {event.old}): {event.reason}"
+        case EdgeChanged():
+            if event.suspect:
+                return "warn", f"several providers behind {event.edge} fail together: asking elsewhere first"
+            return "good", f"somebody behind {event.edge} answers again"
+        case ShadowAnswered():
+            away = "" if event.difference_pct is None else f", {event.difference_pct} points away"
+            return "quiet", f"shadow: {event.route} beside {event.beside}: {event.detail}{away}"
         case FailedOver():
             style = "bad" if event.to_route is None else "warn"
             source, target = event.from_route or "nobody", event.to_route or "nobody"

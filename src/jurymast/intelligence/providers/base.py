@@ -2,11 +2,23 @@
 
 A request waits for a slot (the wait counts), is sent once, and comes back as a complete answer or as
 ProviderError. Nothing is retried here. Cancelling a request closes its connection and frees its slot.
+
+How the limits follow each other, each a share of the time-out ``T`` with a bound of its own:
+
+    slot        SLOT_SHARE of T: a request that waited longer would be blamed for our own queue
+    connection  CONNECT_SECS_MAX, or the first token's limit if that is shorter
+    first token as the caller says, else the class's share of what is left of T
+    then        idle: no byte for IDLE_SHARE; pings count
+                progress: the answer grows in PROGRESS_SHARE by a character a second; pings don't
+    all         T, whatever arrives
+
+A whole reply has no first token: connection, idle and T bound it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,8 +48,14 @@ from jurymast.policy.failures import BILLING, classify_reply
 from jurymast.ports import HttpReply, TimeLimits, Transport
 
 CONNECT_SECS_MAX: Final = 5.0
+SLOT_SHARE: Final = 0.5
 IDLE_SHARE: Final = 0.6
 IDLE_SECS_MAX: Final = 20.0
+PROGRESS_SHARE: Final = 0.75
+PROGRESS_SECS_MAX: Final = 90.0
+"""Generous: models think for minutes, and not all show it."""
+PROGRESS_CHARS_PER_SEC: Final = 1.0
+"""At this pace a short forecast takes minutes; the slowest model worth asking writes three times as fast."""
 MODELS_LISTED_MAX: Final = 1_000
 SIMULATED_HEADER: Final = "x-jurymast-simulated"
 
@@ -55,6 +73,7 @@ _KINDS: Final[Mapping[Stage, FailureKind]] = {
     Stage.IDLE_TIMEOUT: FailureKind.STALLED,
     Stage.TOTAL_TIMEOUT: FailureKind.TIMEOUT,
     Stage.CUT: FailureKind.CUT,
+    Stage.NOT_HTTP: FailureKind.MALFORMED,
     Stage.TOO_LARGE: FailureKind.MALFORMED,
 }
 
@@ -109,21 +128,28 @@ class BaseProvider:
     def name(self) -> ProviderName:
         return self.config.name
 
-    async def make_request(self, request: AIRequest, *, model: str, timeout_secs: float) -> AIResponse:
-        """Ask once. Raises ProviderError only."""
+    async def make_request(
+        self, request: AIRequest, *, model: str, timeout_secs: float, first_token_secs: float | None = None
+    ) -> AIResponse:
+        """Ask once. Raises ProviderError only.
+
+        ``first_token_secs`` is counted from the send and replaces the class's share of the time-out; it
+        means nothing to a provider that does not stream.
+        """
         started = _now()
         deadline = started + timeout_secs
         try:
             self.calculate_cost(Usage(), model)
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout(SLOT_SHARE * timeout_secs):
                 await self._slots.acquire()
         except ConfigError as error:
             raise self._failed(model, _unsent(FailureKind.BAD_REQUEST, str(error))) from error
         except TimeoutError:
-            detail = f"all {self.config.max_concurrent} slots stayed busy for {timeout_secs} s"
-            raise self._failed(model, _unsent(FailureKind.TIMEOUT, detail)) from None
+            waited_secs = SLOT_SHARE * timeout_secs
+            detail = f"all {self.config.max_concurrent} slots stayed busy for {waited_secs:.3g} s"
+            raise self._failed(model, _unsent(FailureKind.BUSY, detail)) from None
         try:
-            answer = await self._ask(request, model, deadline)
+            answer = await self._ask(request, model, deadline, first_token_secs)
         except TransportError as error:
             raise self._failed(model, _failure_below_http(error)) from error
         finally:
@@ -151,6 +177,7 @@ class BaseProvider:
                 detail=str(failure),
                 failure=None if healthy else failure.kind,
                 cost=self._cost_of_failure(failure, model),
+                retry_after_secs=failure.retry_after_secs,
             )
         return HealthCheckResult(
             self.name, True, response.latency_secs, model, response.served_model, cost=response.cost
@@ -186,19 +213,25 @@ class BaseProvider:
         """The id to send for a configured model."""
         return model
 
-    async def _ask(self, request: AIRequest, model: str, deadline: float) -> _Answer | Failure:
+    async def _ask(
+        self, request: AIRequest, model: str, deadline: float, first_token_secs: float | None
+    ) -> _Answer | Failure:
         model = await self._model_id(model, deadline)
         try:
             body = self.wire.encode(request, model, stream=self.config.stream)
         except ValueError as error:
             return _unsent(FailureKind.BAD_REQUEST, f"the request can't be encoded: {error}")
         timeout_secs = deadline - _now()
-        idle_secs = min(IDLE_SHARE * timeout_secs, IDLE_SECS_MAX)
-        first_token_secs = self.first_token_share * timeout_secs
+        # After the first word of a probe only its end is to come: no silence of it says anything.
+        idle_secs = timeout_secs if request is PROBE else min(IDLE_SHARE * timeout_secs, IDLE_SECS_MAX)
+        if first_token_secs is None:
+            first_token_secs = self.first_token_share * timeout_secs
+        if first_token_secs >= timeout_secs:
+            first_token_secs = math.inf  # the time-out itself ends the wait, and says so
         limits = TimeLimits(
             total=timeout_secs,
             connect=min(CONNECT_SECS_MAX, first_token_secs),
-            first_byte=first_token_secs if self.config.stream else None,
+            first_byte=first_token_secs if self.config.stream and first_token_secs < math.inf else None,
             # A stream's gaps are timed by its tokens: see reading.
             idle=None if self.config.stream else idle_secs,
         )
@@ -210,7 +243,7 @@ class BaseProvider:
                 return _classify(reply, await _error_body(reply, idle_secs))
             first_token_at = None
             if "text/event-stream" in reply.headers.get("content-type", ""):
-                stream_limits = StreamLimits(sent_at + first_token_secs, idle_secs, deadline)
+                stream_limits = _stream_limits(sent_at + first_token_secs, idle_secs, timeout_secs, deadline)
                 outcome, first_token_at = await read_stream(reply, self.wire.stream(), stream_limits)
             else:
                 outcome = self.wire.decode(await reply.read())
@@ -259,7 +292,20 @@ class BaseProvider:
         return self.calculate_cost(Usage(input=asked, output=PROBE.max_output_tokens), model)
 
     def _failed(self, model: str, failure: Failure) -> ProviderError:
-        return ProviderError(Route(self.name, model), failure)
+        return ProviderError(Route(self.name, model, self.config.instance), failure)
+
+
+def _stream_limits(
+    first_token_at: float, idle_secs: float, timeout_secs: float, deadline: float
+) -> StreamLimits:
+    progress_secs = min(PROGRESS_SHARE * timeout_secs, PROGRESS_SECS_MAX)
+    return StreamLimits(
+        first_token_at=first_token_at,
+        idle_secs=idle_secs,
+        progress_secs=progress_secs,
+        progress_chars=max(1, int(PROGRESS_CHARS_PER_SEC * progress_secs)),
+        deadline=deadline,
+    )
 
 
 async def _error_body(reply: HttpReply, wait_secs: float) -> bytes:

@@ -53,7 +53,12 @@ class ChatWire:
         self._dialect = dialect
 
     def headers(self, api_key: Secret) -> dict[str, str]:
-        return {"authorization": f"Bearer {api_key.value}"} if api_key else {}
+        headers = {"authorization": f"Bearer {api_key.value}"} if api_key else {}
+        if self._dialect is Dialect.LOCAL:
+            # llama.cpp hangs up after every stream although it promises not to; a request sent into that
+            # is lost. On one's own machine a connection costs nothing.
+            headers["connection"] = "close"
+        return headers
 
     def encode(self, request: AIRequest, model: str, *, stream: bool) -> bytes:
         limit = "max_tokens" if self._dialect is Dialect.LOCAL else "max_completion_tokens"
@@ -100,6 +105,7 @@ class ChatStream:
 
     def __init__(self) -> None:
         self.started = False
+        self.progress = 0
         self.answered = False
         self.closed = False
         self._texts: list[str] = []
@@ -147,14 +153,13 @@ class ChatStream:
     def _take(self, choice: Mapping[str, Any]) -> None:
         delta = section(choice.get("delta"))
         text, refusal = delta.get("content"), delta.get("refusal")
+        thought = delta.get("reasoning_content") or delta.get("reasoning")
         if isinstance(text, str) and text:
             self._texts.append(text)
-            self.started = True
-        elif isinstance(refusal, str) and refusal:
+        if isinstance(refusal, str) and refusal:
             self._refusals.append(refusal)
-            self.started = True
-        elif delta.get("reasoning_content") or delta.get("reasoning"):
-            self.started = True
+        self.progress += sum(_size(piece) for piece in (text, refusal, thought))
+        self.started = self.started or self.progress > 0
         if choice.get("finish_reason"):
             self._finish = choice["finish_reason"]
             self.started = self.answered = True
@@ -180,6 +185,11 @@ def _judge(
         return unusable(FailureKind.EMPTY, "the answer has no text", usage)
     model = served_model if isinstance(served_model, str) else ""
     return Completion(text, model, usage, finish, billed)
+
+
+def _size(piece: object) -> int:
+    """Characters of a piece; reasoning may come as anything, and then counts as one."""
+    return len(piece) if isinstance(piece, str) else int(bool(piece))
 
 
 def _first(choices: object) -> Mapping[str, Any] | None:

@@ -26,8 +26,8 @@ AUTO: Final = "auto"
 class LocalProvider(BaseProvider):
     """Asks a local server. Answers cost nothing.
 
-    The first token may take the whole time-out: a cold server loads its model before it speaks, and that
-    is not sickness.
+    The first token may take the whole time-out unless the caller says otherwise: a cold server loads its
+    model before it speaks, and that is not sickness.
     """
 
     provider = ProviderName.LOCAL
@@ -35,9 +35,13 @@ class LocalProvider(BaseProvider):
     first_token_share = 1.0
     _listed_model: str | None = None
 
-    async def make_request(self, request: AIRequest, *, model: str, timeout_secs: float) -> AIResponse:
+    async def make_request(
+        self, request: AIRequest, *, model: str, timeout_secs: float, first_token_secs: float | None = None
+    ) -> AIResponse:
         try:
-            return await super().make_request(request, model=model, timeout_secs=timeout_secs)
+            return await super().make_request(
+                request, model=model, timeout_secs=timeout_secs, first_token_secs=first_token_secs
+            )
         except ProviderError as error:
             if error.failure.kind in {FailureKind.MODEL_GONE, FailureKind.CONNECT}:
                 self._listed_model = None  # the server may come back with another model

@@ -2,8 +2,10 @@
 
 The system prompt is a field of its own, the schema sits in ``output_config.format``, and
 ``input_tokens`` leave out what came from or went to the cache. A stream is complete only with
-``message_stop``; ``error`` may come after an HTTP 200, ``ping`` at any time.
-Sources: Anthropic messages, streaming and structured-output references; its SDK's types.
+``message_stop``; ``error`` may come after an HTTP 200, ``ping`` at any time. A refusal before the first
+token is free.
+Sources: Anthropic messages, streaming and structured-output references; its SDK's types; its release notes
+of June 2026.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jurymast.domain.provider import AIRequest, Failure, FailureKind, Secret, Usage
+from jurymast.domain.provider import AIRequest, Billing, Failure, FailureKind, Secret, Usage
 from jurymast.intelligence.providers.wire import (
     Completion,
     count,
@@ -84,6 +86,7 @@ class MessagesStream:
 
     def __init__(self) -> None:
         self.started = False
+        self.progress = 0
         self.answered = False
         self.closed = False
         self._texts: list[object] = []
@@ -114,7 +117,11 @@ class MessagesStream:
         kind = event.get("type")
         if kind == "content_block_delta":
             delta = section(event.get("delta"))
-            self.started = True
+            # Text, thinking, or the signature that ends thinking in secret: whatever grows.
+            self.progress += sum(
+                len(piece) for field, piece in delta.items() if field != "type" and isinstance(piece, str)
+            )
+            self.started = self.started or self.progress > 0
             if delta.get("type") == "text_delta":
                 self._texts.append(delta.get("text"))
         elif kind == "message_start":
@@ -133,6 +140,8 @@ def _judge(
     texts: list[Any], stop: object, served_model: object, stated_usage: Mapping[str, Any]
 ) -> Completion | Failure:
     usage = _usage(stated_usage)
+    if stop == "refusal" and usage is not None and usage.output == 0:
+        return Failure(FailureKind.CONTENT_FILTER, "refused unread", Billing.NOT_BILLED, status=200)
     if not isinstance(stop, str) or stop not in _STOPS:
         return unusable(FailureKind.MALFORMED, f"unknown stop reason {stop!r:.60}", usage)
     kind = _STOPS[stop]

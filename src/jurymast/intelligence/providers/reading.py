@@ -1,8 +1,13 @@
 """Reading one streamed answer within its limits, so that a stall is seen long before the time-out.
 
-Three waits follow each other: for the first token (pings prove the socket, not progress), then between
-lines (pings count: a model may think in silence), then, once the answer is complete, a short one for
-the usage and the end of the body, which keeps the connection for the next request.
+The waits follow each other:
+  1. For the first token. Pings and comments prove the socket, not progress.
+  2. Between lines, each at most ``idle_secs``. Pings count here: a model may think in silence.
+  3. For progress, all the while: within ``progress_secs`` the answer grows by ``progress_chars`` at least.
+     A stream that is only kept alive, or drips so slowly that no answer is finished that way, is stalled.
+  4. Once the answer is complete, a short one for the usage and the end of the body, which keeps the
+     connection for the next request.
+The deadline bounds them all; the transport keeps it.
 """
 
 from __future__ import annotations
@@ -23,11 +28,56 @@ DRAIN_SECS: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """``first_token_at`` and ``deadline`` are on the loop's clock, ``idle_secs`` is a duration."""
+    """``first_token_at`` (may be infinite) and ``deadline`` are on the loop's clock, the others durations
+    and characters.
+    """
 
     first_token_at: float
     idle_secs: float
+    progress_secs: float
+    progress_chars: int
     deadline: float
+
+
+@dataclass(slots=True)
+class _Watch:
+    """When the stream is given up, and why it would be."""
+
+    limits: StreamLimits
+    until: float
+    started: bool = False
+    silent: bool = True
+    _seen_chars: int = 0
+    _progress_by: float = 0.0
+
+    def line(self, decoder: StreamDecoder, now: float) -> float:
+        """A line has come while the answer is not complete; gives the new end of waiting."""
+        grown = decoder.progress - self._seen_chars >= self.limits.progress_chars
+        if not self.started or grown:
+            self.started = True
+            self._seen_chars = decoder.progress
+            self._progress_by = now + self.limits.progress_secs
+        self.silent = now + self.limits.idle_secs <= self._progress_by
+        self.until = min(now + self.limits.idle_secs, self._progress_by)
+        return self.until
+
+    def answered(self, now: float, *, closed: bool) -> float:
+        """The answer is complete. Only ever earlier: nothing that follows it may prolong it."""
+        grace_secs = DRAIN_SECS if closed else LATE_USAGE_SECS
+        # A wait that never costs a complete answer its deadline.
+        self.until = min(self.until, now + grace_secs, (now + self.limits.deadline) / 2)
+        return self.until
+
+    def failure(self) -> Failure:
+        limits = self.limits
+        if not self.started:
+            kind, detail = FailureKind.FIRST_TOKEN_TIMEOUT, "no token came in time"
+        elif self.silent:
+            kind, detail = FailureKind.STALLED, f"the stream fell silent for {limits.idle_secs:.3g} s"
+        else:
+            pace = f"{limits.progress_chars} characters in {limits.progress_secs:.3g} s"
+            kind, detail = FailureKind.STALLED, f"the answer grew by less than {pace}"
+        return Failure(kind, detail, BILLING[kind], status=200)
 
 
 async def read_stream(
@@ -39,9 +89,9 @@ async def read_stream(
     """
     loop = asyncio.get_running_loop()
     first_token_at = None
-    until = limits.first_token_at
+    watch = _Watch(limits, limits.first_token_at)
     try:
-        async with asyncio.timeout_at(until) as watch:
+        async with asyncio.timeout_at(watch.until) as timer:
             async for line in reply.lines():
                 decoder.feed(line)
                 if decoder.closed and not decoder.answered:
@@ -51,29 +101,13 @@ async def read_stream(
                 now = loop.time()
                 first_token_at = first_token_at or now
                 if decoder.answered:
-                    # Only ever earlier: nothing that follows an answer may prolong it.
-                    grace_secs = DRAIN_SECS if decoder.closed else LATE_USAGE_SECS
-                    until = min(until, _soon(now, grace_secs, limits.deadline))
+                    timer.reschedule(watch.answered(now, closed=decoder.closed))
                 else:
-                    until = now + limits.idle_secs
-                watch.reschedule(until)
+                    timer.reschedule(watch.line(decoder, now))
     except TimeoutError:
         if not decoder.answered:
-            return _silence(limits, started=decoder.started), first_token_at
+            return watch.failure(), first_token_at
     except TransportError:
         if not decoder.answered:
             raise
     return decoder.result(), first_token_at
-
-
-def _soon(now: float, secs: float, deadline: float) -> float:
-    """A wait that never costs a complete answer its deadline."""
-    return min(now + secs, (now + deadline) / 2)
-
-
-def _silence(limits: StreamLimits, *, started: bool) -> Failure:
-    if started:
-        detail, kind = f"the stream fell silent for {limits.idle_secs:.3g} s", FailureKind.STALLED
-    else:
-        detail, kind = "no token came in time", FailureKind.FIRST_TOKEN_TIMEOUT
-    return Failure(kind, detail, BILLING[kind], status=200)

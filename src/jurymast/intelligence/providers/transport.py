@@ -17,9 +17,11 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 from jurymast.ports import HttpReply, TimeLimits
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 BODY_BYTES_MAX: Final = 4 * 1024 * 1024
 LINE_BYTES_MAX: Final = 1024 * 1024
+"""Of one line, and of a body read whole: what is parsed in one go, while nothing else runs."""
 CONNECTIONS_MAX: Final = 128
 KEEP_ALIVE_SECS: Final = 30.0
 """Below the idle limit of the vendors' front ends, so that we close first and seldom meet a stale one."""
@@ -44,6 +47,7 @@ class Stage(StrEnum):
     IDLE_TIMEOUT = "idle_timeout"
     TOTAL_TIMEOUT = "total_timeout"
     CUT = "cut"
+    NOT_HTTP = "not_http"
     TOO_LARGE = "too_large"
 
 
@@ -118,6 +122,7 @@ class AiohttpTransport:
         import aiohttp
 
         session = self._session = self._session or _open_session(trust_env=self._trust_env)
+        _TRAIL.set(trail)
         try:
             async with asyncio.timeout(limits.first_byte):
                 return await session.request(
@@ -127,7 +132,6 @@ class AiohttpTransport:
                     data=body,
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(total=None, connect=limits.connect),
-                    trace_request_ctx=trail,
                 )
         except aiohttp.ConnectionTimeoutError:
             detail = f"no connection in {limits.connect} s"
@@ -135,6 +139,8 @@ class AiohttpTransport:
         except TimeoutError:
             detail = f"no reply in {limits.first_byte} s"
             raise TransportError(Stage.FIRST_BYTE_TIMEOUT, sent=trail.sent, detail=detail) from None
+        except aiohttp.ClientResponseError as error:
+            raise TransportError(Stage.NOT_HTTP, sent=trail.sent, detail=_describe(error)) from error
         except (aiohttp.ClientError, OSError) as error:
             stage = Stage.RESET if trail.sent else Stage.REFUSED
             detail = _describe(error) + (" (on a kept connection)" if trail.reused else "")
@@ -143,10 +149,13 @@ class AiohttpTransport:
 
 @dataclass(slots=True)
 class _Trail:
-    """What the trace hooks saw of one request."""
+    """How far one request came. ``sent``: a connection was at hand; ``reused``: it had been used before."""
 
     sent: bool = False
     reused: bool = False
+
+
+_TRAIL: Final[ContextVar[_Trail | None]] = ContextVar("trail", default=None)
 
 
 class _Reply:
@@ -164,23 +173,41 @@ class _Reply:
 
     async def read(self) -> bytes:
         pieces = []
-        while piece := await self.piece():
-            pieces.append(piece)
+        self._room = min(self._room, self._line_max)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._idle_secs) as idle:
+                while piece := await self.piece():
+                    pieces.append(piece)
+                    if self._idle_secs is not None:
+                        idle.reschedule(loop.time() + self._idle_secs)
+        except TimeoutError:
+            raise self._idle() from None
         return b"".join(pieces)
 
     def lines(self) -> AsyncIterator[bytes]:
         return _Lines(self, self._line_max)
+
+    async def piece_in_time(self) -> bytes:
+        """The same within the idle limit, if there is one."""
+        if self._idle_secs is None:
+            return await self.piece()
+        try:
+            async with asyncio.timeout(self._idle_secs):
+                return await self.piece()
+        except TimeoutError:
+            raise self._idle() from None
+
+    def _idle(self) -> TransportError:
+        detail = f"no byte for {self._idle_secs} s"
+        return TransportError(Stage.IDLE_TIMEOUT, sent=True, detail=detail)
 
     async def piece(self) -> bytes:
         """What has arrived, at least a byte; empty at the end."""
         import aiohttp
 
         try:
-            async with asyncio.timeout(self._idle_secs):
-                piece = await self._content.readany()
-        except TimeoutError:
-            detail = f"no byte for {self._idle_secs} s"
-            raise TransportError(Stage.IDLE_TIMEOUT, sent=True, detail=detail) from None
+            piece = await self._content.readany()
         except (aiohttp.ClientError, OSError) as error:
             raise TransportError(Stage.CUT, sent=True, detail=_describe(error)) from error
         self._room -= len(piece)
@@ -196,7 +223,8 @@ class _Lines:
         self._reply = reply
         self._line_max = line_max
         self._ready: list[bytes] = []
-        self._rest = b""
+        self._begun: list[bytes] = []
+        self._begun_bytes = 0
         self._ended = False
 
     def __aiter__(self) -> _Lines:
@@ -210,42 +238,44 @@ class _Lines:
         return self._ready.pop().removesuffix(b"\r")
 
     async def _fill(self) -> None:
-        piece = await self._reply.piece()
+        piece = await self._reply.piece_in_time()
         self._ended = not piece
-        lines = (self._rest + piece).split(b"\n")
-        self._rest = b"" if self._ended else lines.pop()
-        if len(self._rest) > self._line_max:
+        first, *others = piece.split(b"\n")
+        # Collected, not concatenated: a line that comes byte by byte would cost its square.
+        self._begun.append(first)
+        self._begun_bytes += len(first)
+        if self._begun_bytes > self._line_max:
             raise TransportError(Stage.TOO_LARGE, sent=True, detail="a line is longer than allowed")
-        if lines == [b""] and self._ended:
-            return
-        self._ready = lines[::-1]
+        if others or (self._ended and self._begun_bytes):
+            lines = [b"".join(self._begun), *others]
+            self._begun = [] if self._ended else [lines.pop()]
+            self._begun_bytes = sum(map(len, self._begun))
+            self._ready = lines[::-1]
 
 
 def _open_session(*, trust_env: bool) -> aiohttp.ClientSession:
     import aiohttp
 
+    met: WeakSet[Any] = WeakSet()
+
+    class Connector(aiohttp.TCPConnector):
+        """Notes on the trail of a request when a connection is at hand. A trace of aiohttp's would tell the
+        same and cost ten awaits a request."""
+
+        async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
+            connection = await super().connect(req, traces, timeout)
+            if (trail := _TRAIL.get()) is not None:
+                trail.sent = True
+                trail.reused = connection.protocol in met
+                met.add(connection.protocol)
+            return connection
+
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=KEEP_ALIVE_SECS),
+        connector=Connector(limit=CONNECTIONS_MAX, keepalive_timeout=KEEP_ALIVE_SECS),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"user-agent": USER_AGENT},
-        trace_configs=[_trace()],
         trust_env=trust_env,
     )
-
-
-def _trace() -> aiohttp.TraceConfig:
-    import aiohttp
-
-    async def connected(_session: object, context: Any, _params: object) -> None:
-        context.trace_request_ctx.sent = True
-
-    async def reused(_session: object, context: Any, _params: object) -> None:
-        context.trace_request_ctx.sent = context.trace_request_ctx.reused = True
-
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_create_end.append(connected)
-    trace.on_connection_reuseconn.append(reused)
-    return trace
 
 
 def _describe(error: BaseException) -> str:

@@ -31,11 +31,13 @@ class Completion:
 class StreamDecoder(Protocol):
     """Follows one stream of server-sent events, line by line.
 
-    ``started``: a token has arrived, visible or of reasoning. ``answered``: the answer is complete, only
-    usage may follow. ``closed``: nothing that matters can follow.
+    ``started``: a token has arrived, visible or of reasoning. ``progress``: characters of them so far, at
+    least one for each piece. ``answered``: the answer is complete, only usage may follow. ``closed``:
+    nothing that matters can follow.
     """
 
     started: bool
+    progress: int
     answered: bool
     closed: bool
 

@@ -78,17 +78,20 @@ async def send_stream(
     for frame in frames.opening:
         await response.write(frame)
     await _write_paced(response, frames.deltas[:half], gap_secs)
-    rest = (*frames.deltas[half:], *frames.closing)
+    deltas, closing = frames.deltas[half:], frames.closing
     match pacing.fault:
         case Fault.DRIP:
             await _drip(response, frames.keepalive, pacing)
         case Fault.CUT:
             await hang_up(request)
         case Fault.STREAM_ERROR:
-            rest = (error_frame,)
+            deltas, closing = (), (error_frame,)
         case Fault.INVALID_JSON:
-            rest = (rest[0][: len(rest[0]) // 2] + b"\n\n", *rest[1:])
-    await _write_paced(response, rest, gap_secs)
+            first, *others = (*deltas, *closing)
+            deltas, closing = (), (first[: len(first) // 2] + b"\n\n", *others)
+    await _write_paced(response, deltas, gap_secs)
+    for frame in closing:
+        await response.write(frame)
     await response.write_eof()
     return response
 

@@ -23,7 +23,7 @@ from jurymast.lab.emulators.messages_wire import MessagesWire
 from jurymast.lab.emulators.ollama_wire import VERSION, OllamaWire, same_model
 from jurymast.lab.emulators.prompt import read_prompt
 from jurymast.lab.emulators.refusals import Refusal, has_wording, refusal
-from jurymast.lab.emulators.tempo import answer_secs, count_tokens, cut_to_tokens, reasoning_tokens
+from jurymast.lab.emulators.tempo import answer_secs, count_tokens, cut_to_tokens, reasoning_tokens, shortened
 from jurymast.lab.emulators.wire import Ask, Finish, Reply, Wire, compact
 
 SIMULATED_HEADER: Final = "x-jurymast-simulated"
@@ -160,8 +160,11 @@ class ProviderEmulator:
         except Refusal as refused:
             await asyncio.sleep(REFUSAL_SHARE * secs)
             return _refusal_response(call, refused)
-        self.ledger = self.ledger.charged(reply.input_tokens, reply.visible_tokens, reply.reasoning_tokens)
-        pacing = Pacing(secs, self._latency_scale, call.fault)
+        if reply.output_tokens or reply.finish is not Finish.REFUSED:  # a refusal unread is free
+            self.ledger = self.ledger.charged(
+                reply.input_tokens, reply.visible_tokens, reply.reasoning_tokens
+            )
+        pacing = Pacing(shortened(secs, reply.visible_tokens), self._latency_scale, call.fault)
         if not ask.stream:
             return await send_whole(call.request, compact(call.wire.whole(reply)), pacing)
         broken = refusal(self.provider, Fault.OVERLOADED, model=ask.model).wording
@@ -205,6 +208,8 @@ class ProviderEmulator:
             thinking = min(thinking, limit)
             text, finish = cut_to_tokens(text, limit - thinking), Finish.LENGTH
         refused = finish is Finish.REFUSED and self.provider is ProviderName.ANTHROPIC
+        if refused:
+            text, thinking = "", 0
         return Reply(
             reply_id=token(self._seed, self.provider, "reply", call.serial),
             created=int(datetime.now(UTC).timestamp()),

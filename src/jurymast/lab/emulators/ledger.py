@@ -10,7 +10,8 @@ class Ledger:
     """Running totals of one provider.
 
     ``requests`` counts inference requests that reached the server, ``billed`` those that a model began to
-    work on. These are charged in full when work begins: a caller that hangs up still pays.
+    work on. These are charged in full when work begins: a caller that hangs up still pays. Anthropic charges
+    nothing for a refusal before its first token, xAI's fee for a refused prompt is not in tokens.
     ``output_tokens`` includes ``reasoning_tokens``.
     """
 

@@ -20,6 +20,8 @@ BYTES_PER_TOKEN: Final = 3.3
 """Between prose (4.9) and market JSON (2.2) for current tokenizers; no vendor publishes its own."""
 
 FIRST_TOKEN_SHARE: Final = 0.25
+USUAL_TOKENS: Final = 300
+"""Visible tokens of the answers that the medians stand for; shorter ones end sooner after the first token."""
 REASONING_SIGMA: Final = 0.5
 REASONING_TOKENS_MAX: Final = 1_000
 TRIVIAL_PROMPT_TOKENS: Final = 64
@@ -47,6 +49,11 @@ def answer_secs(provider: ProviderName, seed: int, serial: int) -> float:
     """Seconds from request to complete answer of the ``serial``-th request to a provider."""
     pace = PACES[provider]
     return lognormal(pace.median_secs, pace.sigma, seed, "latency", provider, serial)
+
+
+def shortened(secs: float, visible_tokens: int) -> float:
+    """Time to a complete answer of so many visible tokens, where a usual one takes ``secs``."""
+    return secs * (FIRST_TOKEN_SHARE + (1 - FIRST_TOKEN_SHARE) * min(1.0, visible_tokens / USUAL_TOKENS))
 
 
 def count_tokens(*texts: str) -> int:

@@ -4,7 +4,7 @@ Every client runs in a process of its own and asks the same server in another, i
 so that whatever else the machine does falls on all of them. CPU is that of the client's process, its
 threads and the work it puts off until after the answer included. Nothing leaves this machine.
 
-    uv run --with litellm benchmarks/decision_overhead.py
+    uv run --with litellm benchmarks/overhead.py
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ CALLS_MAX = 1_000
 STREAMED_SHARE = 4
 """A streamed call is some times as long, so a round has that many fewer of them."""
 STOP_SECS = 10.0
+QUICK_ROUNDS = 3
 TITLES = {
     "floor": "aiohttp alone (floor)",
     "provider": "Jurymast: OpenAIProvider alone",
@@ -62,6 +63,8 @@ def main() -> None:
     skipped = [name for name, package in NEEDS.items() if not version(package)]
     names = [name for name in TITLES if name not in skipped]
     modes = {"whole": options.calls, "streamed": max(options.calls // STREAMED_SHARE, 10)}
+    if options.quick:
+        modes, options.rounds = {"whole": options.calls}, min(options.rounds, QUICK_ROUNDS)
     with _server() as port:
         measured = {
             mode: _compare(names, port, options, calls, stream=mode == "streamed")
@@ -72,7 +75,16 @@ def main() -> None:
             mode: {client.name: _facts(client) for client in clients} for mode, clients in measured.items()
         }
         versions = {package: version(package) for package in ("aiohttp", *NEEDS.values())}
-        dump("decision_overhead", {**facts, "calls": modes, "skipped": skipped, "versions": versions})
+        dump(
+            "overhead",
+            {
+                **facts,
+                "cpu_ratio": _ratios(measured["whole"]),
+                "calls": modes,
+                "skipped": skipped,
+                "versions": versions,
+            },
+        )
         return
     for mode, clients in measured.items():
         title = (
@@ -87,6 +99,7 @@ def _options() -> argparse.Namespace:
     options.add_argument(
         "--calls", type=between(10, CALLS_MAX), default=100, help="calls a round, default 100"
     )
+    options.add_argument("--quick", action="store_true", help=f"whole answers only, {QUICK_ROUNDS} rounds")
     return options.parse_args()
 
 
@@ -118,6 +131,12 @@ def _rows(clients: list[Client]) -> Iterator[list[str]]:
             f"{(p95 - floor_p95) * 1e3:.2f}",
             f"{client.rss_bytes / 1e6:.0f}",
         ]
+
+
+def _ratios(clients: list[Client]) -> dict[str, float]:
+    """CPU of each client over the floor's, by medians."""
+    floor = Spread.of(clients[0].cpu).median
+    return {client.name: round(Spread.of(client.cpu).median / floor, 2) for client in clients[1:]}
 
 
 def _title(name: str) -> str:

@@ -1,0 +1,140 @@
+"""One decision on the event loop: its attempts are tasks, its alarm is a timer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Generic, TypeAlias, TypeVar
+
+from jurymast.domain.errors import ProviderError
+from jurymast.domain.money import Micros
+from jurymast.domain.provider import AIRequest, AIResponse, Billing, Failure, FailureKind
+from jurymast.intelligence.provider_manager import BudgetSpentError, ProviderManager
+from jurymast.policy.failover import Failover
+from jurymast.policy.parsing import Rejected
+from jurymast.policy.walk import Cancel, Send, Walk
+from jurymast.ports import Clock
+
+OUTPUT_FACTOR = 2
+"""An answer cut by its own limit is asked for again with so many times the limit."""
+
+Value = TypeVar("Value")
+Validate: TypeAlias = Callable[[AIResponse], Value | Rejected]
+
+
+class Run(Generic[Value]):
+    """One walk on the loop: its attempts are tasks, its alarm a timer."""
+
+    def __init__(
+        self,
+        core: Failover,
+        providers: ProviderManager,
+        clock: Clock,
+        report: Callable[[], None],
+        *,
+        walk: Walk,
+        request: AIRequest,
+        validate: Validate[Value],
+    ) -> None:
+        self.response: AIResponse | None = None
+        self.value: Value | None = None
+        self._core = core
+        self._providers = providers
+        self._clock = clock
+        self._report = report
+        self._walk = walk
+        self._request = request
+        self._validate = validate
+        self._loop = asyncio.get_running_loop()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = float("inf")
+        self._done: asyncio.Future[None] = self._loop.create_future()
+        self._go_on()
+
+    async def ended(self) -> None:
+        """Wait for the end of the walk. A caller that leaves gives it up."""
+        try:
+            await self._done
+        except BaseException:
+            self._core.abandoned(self._walk, self._clock.monotonic())
+            self._carry_out()
+            raise
+
+    def _go_on(self) -> None:
+        """Carry out what the core wants done now, tell what it found out, and end with the walk."""
+        try:
+            self._carry_out()
+            self._report()
+        except (
+            Exception
+        ) as error:  # a defect of ours, or a journal that can't be written: the caller's to know
+            if not self._done.done():
+                self._done.set_exception(error)
+        if self._walk.ended is not None and not self._done.done():
+            self._done.set_result(None)
+
+    def _carry_out(self) -> None:
+        walk = self._walk
+        for command in walk.take():
+            match command:
+                case Send():
+                    self._tasks[command.attempt] = self._loop.create_task(self._attempt(command))
+                case Cancel(attempt):
+                    self._tasks.pop(attempt).cancel()
+        if walk.wake_at != self._alarm_at:
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        self._alarm_at = self._walk.wake_at
+        if self._alarm_at < float("inf"):
+            delay_secs = max(0.0, self._alarm_at - self._clock.monotonic())
+            self._alarm = self._loop.call_later(delay_secs, self._wake)
+
+    def _wake(self) -> None:
+        # The loop's clock and ours may differ by a hair: what was due is due.
+        now = max(self._clock.monotonic(), self._alarm_at)
+        self._alarm, self._alarm_at = None, float("inf")
+        self._core.wake(self._walk, now)
+        self._go_on()
+
+    async def _attempt(self, send: Send) -> None:
+        request = self._request
+        if send.more_output:
+            request = replace(request, max_output_tokens=request.max_output_tokens * OUTPUT_FACTOR)
+        walk, core, clock, attempt = self._walk, self._core, self._clock, send.attempt
+        cost: Micros = 0
+        failure: Failure | None
+        try:
+            response = await self._providers.make_request(
+                request, send.route, timeout_secs=send.timeout_secs, first_token_secs=send.first_token_secs
+            )
+            cost = response.cost
+            value = self._validate(response)
+            failure = (
+                Failure(FailureKind.INVALID_ANSWER, value.reason, Billing.BILLED)
+                if isinstance(value, Rejected)
+                else None
+            )
+        except BudgetSpentError as spent:
+            core.unaffordable(walk, attempt, clock.monotonic(), str(spent))
+        except ProviderError as error:
+            core.failed(walk, attempt, clock.monotonic(), error.failure, cost=error.cost)
+        except Exception as error:
+            if not self._done.done():  # a defect of ours
+                self._done.set_exception(error)
+            return
+        else:
+            now = clock.monotonic()
+            if failure is not None:
+                self._providers.stats[send.route].failures += 1
+                core.failed(walk, attempt, now, failure, cost=cost)
+            else:
+                self.response, self.value = response, value  # type: ignore[assignment]  # Rejected is ruled out
+                core.answered(walk, attempt, now, cost=cost, first_token_secs=response.first_token_secs)
+        self._tasks.pop(attempt, None)
+        self._go_on()

@@ -1,0 +1,73 @@
+"""Whom a decision asks next: in order of rank, unless something of this very moment speaks against it."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from jurymast.domain.status import RouteState
+from jurymast.policy.health import Record
+from jurymast.policy.walk import Walk
+
+SENDS_PER_PROVIDER: Final = 2
+"""Sends to one provider in one decision while others are left."""
+_HELD, _SICK, _ELSEWHERE, _SPENT, _SILENT, _FULL = 64, 32, 16, 8, 4, 2
+"""What speaks against a route, the heavier the worse: it is rate limited, sick, behind an edge that failed,
+its provider had its share, it is silent, it is full."""
+
+
+def choose(walk: Walk, now: float, *, last: bool, hedge: bool = False) -> Record | None:
+    """The next route to ask, None when nobody is left.
+
+    The ``last`` send of a decision goes to another edge than those before it where it can. A ``hedge`` goes
+    to a route without any doubt only.
+    """
+    best, least = None, math.inf
+    for record in walk.untried:
+        if record.out or (walk.given_up and _access(record) in walk.given_up):
+            continue
+        penalty = _penalty(walk, record, now, last=last)
+        if hedge and (record.health.state is not RouteState.HEALTHY or penalty & ~_ELSEWHERE):
+            continue
+        if penalty < least:
+            best, least = record, penalty
+            if not penalty:
+                break
+    if best is not None and best.route.instance:
+        return _least_busy(walk, best, least, now, last=last)
+    return best
+
+
+def _penalty(walk: Walk, record: Record, now: float, *, last: bool) -> int:
+    penalty = _SICK if record.sick else 0
+    if record.health.held_until > now:
+        penalty += _HELD
+    if record.in_flight:
+        penalty += _FULL * record.full + _SILENT * record.silent(now)
+    asked = walk.asked
+    if record.edge.suspect or (last and all(before.edge is record.edge for before in asked)):
+        penalty += _ELSEWHERE
+    if (
+        asked
+        and sum(before.route.provider is record.route.provider for before in asked) >= SENDS_PER_PROVIDER
+    ):
+        penalty += _SPENT
+    return penalty
+
+
+def _least_busy(walk: Walk, best: Record, least: float, now: float, *, last: bool) -> Record:
+    """Among equal instances of one provider's model, the one with the least work for its weight."""
+    equals = [
+        record
+        for record in walk.untried
+        if record.route.provider is best.route.provider
+        and record.route.model == best.route.model
+        and not record.out
+        and _access(record) not in walk.given_up
+        and _penalty(walk, record, now, last=last) == least
+    ]
+    return min(equals, key=lambda record: (len(record.in_flight) / record.spec.weight, record.served))
+
+
+def _access(record: Record) -> tuple[str, str]:
+    return record.route.provider, record.route.instance

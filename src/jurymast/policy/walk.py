@@ -1,0 +1,98 @@
+"""One decision on its way through the routes: what was tried, what is under way, what is to be done.
+
+A shell carries the commands out (a real one with sockets, a simulated one with dice) and reports back to
+:class:`jurymast.policy.failover.Failover`, which alone changes a walk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from jurymast.domain.decision import AbstainReason, Attempt
+from jurymast.domain.money import Micros
+from jurymast.domain.provider import Route
+from jurymast.policy.health import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Ask ``route`` and report what became of ``attempt`` within ``timeout_secs``.
+
+    ``first_token_secs`` bounds the silence before a stream's first token, None leaves it to the provider.
+    ``more_output`` allows a longer answer: the last one was cut by its own limit.
+    """
+
+    attempt: int
+    route: Route
+    timeout_secs: float
+    first_token_secs: float | None = None
+    more_output: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Give ``attempt`` up; nothing about it is to be reported any more."""
+
+    attempt: int
+
+
+Command: TypeAlias = Send | Cancel
+
+
+@dataclass(slots=True)
+class Sent:
+    """An attempt under way. Times are monotonic seconds."""
+
+    record: Record
+    at: float
+    overdue_at: float
+    hedge: bool = False
+    hedged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a walk ended: ``reason`` None when an attempt was answered."""
+
+    reason: AbstainReason | None
+    detail: str = ""
+    record: Record | None = None
+
+
+def _free(_route: Route) -> Micros:
+    return 0
+
+
+@dataclass(slots=True, eq=False)
+class Walk:
+    """State of one decision. ``wake_at`` is when time alone will change something."""
+
+    began_at: float
+    ends_at: float
+    prompt_class: int
+    quote: Callable[[Route], Micros] = _free
+    commands: list[Command] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    in_flight: dict[int, Sent] = field(default_factory=dict)
+    untried: list[Record] = field(default_factory=list)
+    given_up: set[tuple[str, str]] = field(default_factory=set)
+    asked: list[Record] = field(default_factory=list)
+    """Every route asked, once per send."""
+    refusals: int = 0
+    retried: bool = False
+    retry: tuple[float, Record, bool] | None = None
+    over_budget: bool = False
+    wake_at: float = math.inf
+    ended: Ended | None = None
+
+    @property
+    def cost(self) -> Micros:
+        return sum(attempt.cost for attempt in self.attempts)
+
+    def take(self) -> list[Command]:
+        """The commands not yet carried out."""
+        taken, self.commands = self.commands, []
+        return taken
