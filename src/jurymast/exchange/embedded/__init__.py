@@ -1,0 +1,1 @@
+"""A Kalshi-compatible exchange on loopback, with a real matching engine and faults on command; SIMULATED."""

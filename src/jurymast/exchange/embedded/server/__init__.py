@@ -1,0 +1,1 @@
+"""Kalshi's wire for the embedded exchange: REST, websocket, limits, faults; SIMULATED."""
