@@ -57,6 +57,8 @@ SIBLING_WEIGHT: Final = 0.5
 SLOW_FACTOR: Final = 1.5
 SLOW_WEIGHT: Final = 0.3
 OVERDUE_WEIGHT: Final = 0.7
+IMPATIENT_SHARE: Final = 0.3
+"""A time-out before the time that a route is known to need says little about it: we had no more to give."""
 WELCOME_SECS: Final = 3_600.0
 """A refusal on a route that answered within this time may be spurious."""
 ALIKE_MIN: Final = 3
@@ -264,6 +266,8 @@ class FleetHealth:
             weight = 1.0 if weight or record.alike >= ALIKE_MIN else 0.0
         elif treatment.latch:
             sign = Sign.LATCH
+        if failure.kind in _TOO_SLOW and secs < record.latency(prompt_class).q99_secs:
+            weight *= IMPATIENT_SHARE
         reason = str(failure)
         self._fold(record, sign, now, weight=weight, reason=reason)
         self._share(record, treatment.scope, sign, now, weight, reason)

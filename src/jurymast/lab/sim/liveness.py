@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from jurymast.domain.money import Micros
 from jurymast.domain.provider import Route
 from jurymast.domain.status import RouteState
 from jurymast.lab.sim.world import World
-from jurymast.policy.detector import DetectorSettings
 from jurymast.policy.failover import Failover
 from jurymast.policy.walk import Walk
 
@@ -17,11 +17,12 @@ LATCH_MARGIN: Final = 1.2
 
 
 def unused(
-    core: Failover, world: World, asked: Route, now: float, *, since: float, settings: DetectorSettings
+    core: Failover, world: World, asked: Route, now: float, *, since: float, money: Micros
 ) -> str | None:
     """Which better choice than ``asked`` has been well for long without being asked first.
 
-    ``since`` is when anything last interfered.
+    ``since`` is when anything last interfered, ``money`` what is left of the day's: a route that can't be
+    paid for can't be proven well either.
     """
     if core.health.preferred is not None:
         return None
@@ -32,9 +33,12 @@ def unused(
         state = record.health.state
         if state is RouteState.ISOLATED or record.in_flight or record.health.held_until > now:
             continue
-        patience_secs = PATIENCE_PERIODS * settings.open_secs_max
+        if place.worst > money:
+            continue
+        detector = core.settings.detector
+        patience_secs = PATIENCE_PERIODS * detector.open_secs_max
         if state is RouteState.LATCHED:
-            patience_secs += LATCH_MARGIN * settings.latch_probe_secs
+            patience_secs += LATCH_MARGIN * detector.latch_probe_secs
         well_secs = min(world.well_secs(place, now), now - since)
         if well_secs > patience_secs and not place.spec.route.instance:
             return f"{place.route} {state}, well for {well_secs:.0f} s, not used"

@@ -2,8 +2,7 @@
 
 Everything that the asyncio shell does is done here at the same moments: requests reserve their worst case
 and are settled by the bill, alarms ring at ``wake_at``, probes are looked for on whole seconds, idle routes
-are asked in shadow. A second in which the core would find nothing to do is not looked at; that this changes
-nothing is tested.
+are asked in shadow. A second in which the core would find nothing to do is not looked at.
 """
 
 from __future__ import annotations
@@ -139,10 +138,8 @@ class Shell:
         if commands and isinstance(first := commands[0], Send):
             self._watches.began(first.route, now)
             if first.route is not self._first:
-                since = max(self.trouble_at, self._started_at)
-                idle = unused(
-                    core, self.world, first.route, now, since=since, settings=self.settings.detector
-                )
+                since, money = max(self.trouble_at, self._started_at), self.till.today(now).left
+                idle = unused(core, self.world, first.route, now, since=since, money=money)
                 if idle is not None:
                     rules.breach("liveness", now, idle)
             if (
