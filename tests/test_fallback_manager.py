@@ -19,6 +19,8 @@ from jurymast.lab.rig import QUICK, Rig, rig
 from jurymast.policy.deadline import WorkSettings
 
 XAI, OPENAI, ANTHROPIC, LOCAL = ProviderName
+CLIMB_SECS = QUICK.ladder.dwell_in(EmergencyMode.MINIMAL) + QUICK.ladder.dwell_secs
+"""From MINIMAL to NORMAL, at least."""
 
 
 def provider_of(answer: Decision | Abstain) -> ProviderName | AbstainReason:
@@ -266,7 +268,7 @@ class TestEmergency:
             lab.fallback.enable_emergency_mode("drill", mode=EmergencyMode.MINIMAL)
             lab.fallback.disable_emergency_mode()
             assert lab.fallback.mode is EmergencyMode.MINIMAL
-            assert await lab.until_mode(EmergencyMode.NORMAL) >= 2 * QUICK.ladder.dwell_secs
+            assert await lab.until_mode(EmergencyMode.NORMAL) >= CLIMB_SECS
 
     async def test_a_demand_never_makes_it_riskier(self) -> None:
         """Demanding CONSERVATIVE in a total outage leaves MINIMAL in force."""
@@ -423,7 +425,7 @@ class TestRecovery:
             await ask_all(lab, 4)
             await lab.fleet.clear_faults("all")
             secs = await lab.until_mode(EmergencyMode.NORMAL)
-        assert secs >= 2 * QUICK.ladder.dwell_secs
+        assert secs >= CLIMB_SECS
 
     async def test_no_recovery_without_evidence(self) -> None:
         """Time alone never raises the mode while everything stays down."""

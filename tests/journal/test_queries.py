@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,29 @@ def test_the_newest_and_the_number_of_a_kind(path: Path, told: list[Event]) -> N
         assert reader.count(ModeChanged) == 6
         assert reader.last(RunStopped) is None
         assert reader.count(RunStopped) == 0
+
+
+async def test_what_happened_since_a_time_comes_newest_first(path: Path) -> None:
+    """Events of some kinds from a moment on, that moment included; older ones are left out."""
+    journal = SqliteJournal.open(path, clock=FakeClock())
+    screened = [
+        MarketScreened(at=START + timedelta(minutes=minute), ticker="KXRAIN", reason="spread", detail="")
+        for minute in range(5)
+    ]
+    other = TradeDeclined(
+        at=START + timedelta(minutes=9),
+        ticker="KXRAIN",
+        decision_id="d",
+        gate="edge",
+        reason="thin",
+        detail="",
+    )
+    await journal.append(*screened, other)
+    await journal.close()
+    with JournalReader(path) as reader:
+        found = [recorded.event for recorded in reader.since(START + timedelta(minutes=3), [MarketScreened])]
+        assert found == [screened[4], screened[3]]
+        assert len(reader.since(START, [MarketScreened, TradeDeclined])) == 6
 
 
 def test_what_a_newer_bot_wrote_is_skipped_and_counted(path: Path, told: list[Event]) -> None:

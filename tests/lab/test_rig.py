@@ -107,7 +107,7 @@ class TestTime:
             up_secs = await lab.until_mode(EmergencyMode.NORMAL)
             modes = [event.new for event in lab.events if isinstance(event, ModeChanged)]
         assert down_secs < 60.0
-        assert 600.0 <= up_secs < 1_200.0, "two rungs of five minutes, and probes"
+        assert 330.0 <= up_secs < 1_200.0, "half a minute, five minutes, and probes"
         assert modes[-3:] == [EmergencyMode.MINIMAL, EmergencyMode.CONSERVATIVE, EmergencyMode.NORMAL]
 
     async def test_a_mode_that_never_comes_is_an_error(self) -> None:

@@ -16,6 +16,7 @@ from jurymast.domain.status import EmergencyMode, RouteState
 from jurymast.policy.detector import RouteHealth
 from jurymast.policy.failover import Failover, FailoverSettings
 from jurymast.policy.health import Record
+from jurymast.policy.restart import Earlier
 from jurymast.policy.routing import Candidate, RouteSpec
 from jurymast.policy.walk import Send, Walk
 
@@ -175,8 +176,7 @@ class Bench:
             settings=settings or FailoverSettings(),
             now=self.now,
             dice=lambda: 0.5,
-            mode=mode,
-            healths=healths,
+            earlier=Earlier(mode, healths=healths or {}),
         )
         self.sends: list[Send] = []
         """Every send so far."""

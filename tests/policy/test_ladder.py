@@ -18,6 +18,7 @@ from jurymast.policy.ladder import (
     answered,
     force,
     release,
+    revive,
     step,
     unanswered,
     why_not_higher,
@@ -100,7 +101,28 @@ def test_the_way_up_is_one_rung_per_dwell_with_new_answers_each() -> None:
             climbed.append((after.mode, now))
             assert after.successes == 0
         ladder = after
-    assert climbed == [(MINIMAL, 300.0), (CONSERVATIVE, 600.0), (NORMAL, 900.0)]
+    assert climbed == [(MINIMAL, 300.0), (CONSERVATIVE, 330.0), (NORMAL, 630.0)]
+
+
+def test_a_restart_is_no_way_around_the_damping_of_flaps() -> None:
+    """The mode and the times of its changes go on; a rise that was held before the restart stays held."""
+    flapped = revive(MINIMAL, (100.0, 200.0, 300.0, 400.0), 500.0, SETTINGS)
+    assert (flapped.mode, flapped.entered_at, flapped.held_until) == (MINIMAL, 500.0, 4_000.0)
+    assert step(proved(flapped), FULL, 3_999.0, SETTINGS).mode is MINIMAL
+    assert step(proved(flapped), FULL, 4_000.0, SETTINGS).mode is CONSERVATIVE
+    long_ago = revive(MINIMAL, (100.0, 200.0, 300.0, 400.0), 4_000.0, SETTINGS)
+    assert (long_ago.changes, long_ago.held_until) == ((), -math.inf)
+
+
+def test_minimal_is_left_soon_on_answers_and_on_nothing_else() -> None:
+    """MINIMAL asks no question: half a minute and three answers to probes end it, no time alone does."""
+    dark = step(Ladder(), DARK, 0.0, SETTINGS)
+    assert dark.mode is MINIMAL
+    assert step(proved(dark), FULL, 29.0, SETTINGS).mode is MINIMAL
+    assert step(proved(dark), FULL, 30.0, SETTINGS).mode is CONSERVATIVE
+    assert step(dark, FULL, 1e6, SETTINGS).mode is MINIMAL
+    impatient = replace(SETTINGS, dwell_secs=10.0)
+    assert impatient.dwell_in(MINIMAL) == 10.0
 
 
 @pytest.mark.parametrize(
@@ -182,8 +204,9 @@ def test_a_mode_by_hand_holds_until_taken_back_and_is_then_climbed(mode: Emergen
     assert (ladder.mode, ladder.reason) == (mode, "by hand: news")
     assert step(proved(ladder, 99), FULL, 1e6, SETTINGS).mode is mode
     freed = release(proved(ladder))
-    assert step(freed, FULL, 299.0, SETTINGS).mode is mode
-    assert step(freed, FULL, 300.0, SETTINGS).mode.severity == mode.severity - 1
+    dwell_secs = SETTINGS.dwell_in(mode)
+    assert step(freed, FULL, dwell_secs - 1.0, SETTINGS).mode is mode
+    assert step(freed, FULL, dwell_secs, SETTINGS).mode.severity == mode.severity - 1
 
 
 def test_a_mode_by_hand_ends_at_its_time() -> None:
@@ -204,9 +227,9 @@ def test_a_hand_never_makes_it_riskier() -> None:
 def test_people_are_told_what_a_mode_waits_for() -> None:
     """Every condition that keeps a mode down is named, with its number."""
     ladder = force(Ladder(mode=MINIMAL, entered_at=0.0, held_until=500.0), MINIMAL, "drill")
-    text = why_not_higher(ladder, 100.0, SETTINGS)
+    text = why_not_higher(ladder, 20.0, SETTINGS)
     assert text == (
-        "set by hand: drill, held 400 s after flapping, 200 s of dwell left, 3 validated answers missing"
+        "set by hand: drill, held 480 s after flapping, 10 s of dwell left, 3 validated answers missing"
     )
     assert why_not_higher(proved(Ladder(mode=MINIMAL)), 100.0, SETTINGS) == "capacity"
 

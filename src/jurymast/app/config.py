@@ -113,6 +113,9 @@ class LadderSection:
         4 * HOUR, low=1.0, high=30 * DAY, unit="s", doc="without any, before SUSPENDED"
     )
     dwell_secs: float = bounded(300.0, low=0.0, high=DAY, unit="s", doc="on a rung before rising")
+    blind_dwell_secs: float = bounded(
+        30.0, low=0.0, high=DAY, unit="s", doc="in MINIMAL, where no question is asked, before rising"
+    )
     successes_to_rise: int = bounded(3, low=1, high=1_000, unit="", doc="validated answers before rising")
     failed_decisions_max: int = bounded(3, low=1, high=1_000, unit="", doc="in a row, before MINIMAL")
     flap_changes: int = bounded(
@@ -261,6 +264,7 @@ class Config:
             thin_secs=section.thin_secs,
             suspend_after_secs=section.suspend_after_secs,
             dwell_secs=section.dwell_secs,
+            blind_dwell_secs=section.blind_dwell_secs,
             successes_to_rise=section.successes_to_rise,
             failed_decisions_max=section.failed_decisions_max,
             flap_changes=section.flap_changes,

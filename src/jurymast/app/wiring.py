@@ -5,25 +5,39 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 from jurymast.app.config import Config
 from jurymast.domain.errors import ConfigError, JournalUnwritable
-from jurymast.domain.events import Event, FaultInjected, ModeChanged, RouteChanged
+from jurymast.domain.events import (
+    DecisionAbstained,
+    DecisionMade,
+    Event,
+    FaultInjected,
+    ModeChanged,
+    ProbeSent,
+    RouteChanged,
+    ShadowAnswered,
+)
+from jurymast.domain.money import Micros
 from jurymast.domain.provider import ProviderConfig, ProviderName, Route
-from jurymast.domain.status import EmergencyMode, RouteState
+from jurymast.domain.status import EmergencyMode
 from jurymast.exchange.paper import PaperExchange
 from jurymast.exchange.paths import PricePath
 from jurymast.exchange.questions import BundledEvidence, Question, load_bundle, load_questions
 from jurymast.intelligence.assembly import connect
 from jurymast.intelligence.enhanced_client import EnhancedAIClient
 from jurymast.intelligence.fallback_manager import FallbackManager, FallbackSettings
+from jurymast.journal.queries import JournalReader
 from jurymast.journal.sqlite import SqliteJournal
 from jurymast.lab.emulators.fleet import EmulatorFleet
 from jurymast.lab.rig import EMULATED_KEY
 from jurymast.lab.world import QuestionOracle
 from jurymast.policy.detector import RouteHealth, revive
 from jurymast.policy.exits import ExitSettings
+from jurymast.policy.restart import Earlier
 from jurymast.policy.risk import RiskSettings
 from jurymast.ports import Clock
 from jurymast.trading.cycle import CycleSettings, TradingCycle
@@ -95,8 +109,7 @@ async def build(
                 settings=_fallback_settings(config),
                 budget_per_day=config.budget_per_day,
                 seed=config.bot.seed,
-                mode=_last_mode(journal),
-                healths=_last_healths(journal, clock, config),
+                earlier=_earlier(journal, clock, config),
             )
         )
         gateway = Gateway(exchange, recorder, portfolio, clock=clock, halt_file=config.halt_path)
@@ -191,27 +204,41 @@ def _cycle_settings(config: Config, concurrency_max: int | None) -> CycleSetting
     )
 
 
-def _last_mode(journal: SqliteJournal) -> EmergencyMode:
-    """The mode of the run before: a restart is no evidence that judgement is better."""
-    mode = EmergencyMode.NORMAL
-    for recorded in journal.read((ModeChanged,)):
-        if isinstance(recorded.event, ModeChanged):
-            mode = recorded.event.new
-    return mode
-
-
-def _last_healths(journal: SqliteJournal, clock: Clock, config: Config) -> dict[Route, RouteHealth]:
-    """Health of the routes at the end of the run before, each to be proven anew."""
-    last: dict[Route, RouteChanged] = {}
+def _earlier(journal: SqliteJournal, clock: Clock, config: Config) -> Earlier:
+    """What the run before left: a restart is no evidence that judgement is better, nor new money."""
+    now, wall = clock.monotonic(), clock.utc_now()
+    healths: dict[Route, RouteHealth] = {}
     for recorded in journal.read((RouteChanged,)):
-        if isinstance(recorded.event, RouteChanged):
-            last[recorded.event.route] = recorded.event
-    now = clock.monotonic()
-    return {
-        route: revive(event.new, event.reason, now, config.detector)
-        for route, event in last.items()
-        if event.new is not RouteState.HEALTHY
-    }
+        if isinstance(event := recorded.event, RouteChanged):
+            healths[event.route] = revive(event.new, event.reason, now, config.detector)
+    with JournalReader(config.journal_path) as reader:
+        last = reader.last(ModeChanged)
+        window = timedelta(seconds=config.ladder.flap_window_secs)
+        changes = [recorded.event.at for recorded in reader.since(wall - window, (ModeChanged,))]
+        midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
+        paid = reader.since(midnight, _PAID)
+    return Earlier(
+        mode=last.new if last is not None else EmergencyMode.NORMAL,
+        mode_changes=tuple(now - (wall - at).total_seconds() for at in reversed(changes)),
+        healths=healths,
+        spent=sum(_cost(recorded.event) for recorded in paid),
+    )
+
+
+_PAID: Final = (DecisionMade, DecisionAbstained, ProbeSent, ShadowAnswered)
+
+
+def _cost(event: Event) -> Micros:
+    """AI money an event tells of, in micro-dollars."""
+    match event:
+        case DecisionMade():
+            return event.decision.cost
+        case DecisionAbstained():
+            return event.abstain.cost
+        case ProbeSent() | ShadowAnswered():
+            return event.cost
+        case _:
+            return 0
 
 
 def _prepare(directory: Path) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from jurymast.domain.money import Micros
-from jurymast.domain.provider import ProviderConfig, ProviderName, Route
-from jurymast.domain.status import EmergencyMode
+from jurymast.domain.provider import ProviderConfig, ProviderName
 from jurymast.intelligence.enhanced_client import EnhancedAIClient
 from jurymast.intelligence.fallback_manager import Emit, FallbackManager, FallbackSettings
 from jurymast.intelligence.provider_manager import (
@@ -19,7 +18,7 @@ from jurymast.intelligence.provider_manager import (
 )
 from jurymast.intelligence.providers.catalogue import Catalogue
 from jurymast.intelligence.providers.transport import AiohttpTransport
-from jurymast.policy.detector import RouteHealth
+from jurymast.policy.restart import NOTHING_EARLIER, Earlier
 from jurymast.ports import Clock
 
 PROVIDERS = {
@@ -39,20 +38,21 @@ async def connect(
     settings: FallbackSettings | None = None,
     budget_per_day: Micros,
     seed: int = 0,
-    mode: EmergencyMode = EmergencyMode.NORMAL,
-    healths: Mapping[Route, RouteHealth] | None = None,
+    earlier: Earlier = NOTHING_EARLIER,
 ) -> AsyncIterator[EnhancedAIClient]:
     """The AI layer over these providers, on one transport; closed in order at the end.
 
-    ``budget_per_day`` is a hard limit in micro-dollars; ``mode`` and ``healths`` restore those of an earlier
-    run. Raises ConfigError for a model without a known price.
+    ``budget_per_day`` is a hard limit in micro-dollars; ``earlier`` is what the run before left.
+    Raises ConfigError for a model without a known price.
     """
     transport, catalogue = AiohttpTransport(), Catalogue()
     try:
         providers = [PROVIDERS[config.name](config, transport, catalogue) for config in configs]
-        manager = ProviderManager(providers, clock=clock, catalogue=catalogue, budget_per_day=budget_per_day)
+        manager = ProviderManager(
+            providers, clock=clock, catalogue=catalogue, budget_per_day=budget_per_day, spent=earlier.spent
+        )
         fallback = FallbackManager(
-            manager, clock=clock, emit=emit, settings=settings, seed=seed, mode=mode, healths=healths
+            manager, clock=clock, emit=emit, settings=settings, seed=seed, earlier=earlier
         )
         try:
             yield EnhancedAIClient(fallback, clock=clock, emit=emit)

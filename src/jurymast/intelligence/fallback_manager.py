@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic
@@ -49,11 +49,11 @@ from jurymast.domain.status import (
 from jurymast.intelligence.provider_manager import BudgetSpentError, ProviderManager
 from jurymast.intelligence.run import Run, Validate, Value
 from jurymast.policy import ladder as ladders
-from jurymast.policy.detector import RouteHealth
 from jurymast.policy.failover import ActiveMoved, Fact, Failover, FailoverSettings, ModeMoved
 from jurymast.policy.health import EdgeMoved, ProviderMoved, Record, RouteMoved, prompt_class
 from jurymast.policy.latency import Z50
 from jurymast.policy.parsing import Rejected
+from jurymast.policy.restart import NOTHING_EARLIER, Earlier
 from jurymast.ports import Clock
 
 __all__ = ["Answered", "FallbackManager", "FallbackSettings", "Unanswered"]
@@ -90,7 +90,7 @@ class Unanswered:
 class FallbackManager:
     """Continuous health of every provider, failover within a deadline, emergency modes.
 
-    ``emit`` receives every change as an event. ``mode`` and ``healths`` restore those of an earlier run.
+    ``emit`` receives every change as an event. ``earlier`` is what the run before left.
     """
 
     def __init__(
@@ -101,8 +101,7 @@ class FallbackManager:
         emit: Emit,
         settings: FallbackSettings | None = None,
         seed: int = 0,
-        mode: EmergencyMode = EmergencyMode.NORMAL,
-        healths: Mapping[Route, RouteHealth] | None = None,
+        earlier: Earlier = NOTHING_EARLIER,
     ) -> None:
         self.settings = settings or FallbackSettings()
         self.failover_history: deque[FailoverEvent] = deque(maxlen=FAILOVERS_KEPT)
@@ -117,8 +116,7 @@ class FallbackManager:
             settings=self.settings,
             now=clock.monotonic(),
             dice=random.Random(seed).random,
-            mode=mode,
-            healths=dict(healths or {}),
+            earlier=earlier,
         )
 
     # Asking

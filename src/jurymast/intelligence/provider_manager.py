@@ -71,7 +71,8 @@ class ProviderManager:
     """Owns the providers of a bot.
 
     ``budget_per_day`` is a hard limit in micro-dollars: the worst case of a request is reserved before
-    it is sent and settled by the bill, so the limit holds at any concurrency.
+    it is sent and settled by the bill, so the limit holds at any concurrency. ``spent`` is what an earlier
+    run spent of it today.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class ProviderManager:
         clock: Clock,
         catalogue: Catalogue,
         budget_per_day: Micros,
+        spent: Micros = 0,
     ) -> None:
         self._instances = {(p.name, p.config.instance): p for p in providers}
         self.providers: dict[ProviderName, Provider] = {}
@@ -89,7 +91,7 @@ class ProviderManager:
         self.catalogue = catalogue
         self.stats: dict[Route, RouteStats] = {route: RouteStats() for route in self.routes()}
         self._clock = clock
-        self._budget = budgets.Budget(limit=budget_per_day, day=clock.utc_now().date())
+        self._budget = budgets.Budget(limit=budget_per_day, day=clock.utc_now().date(), spent=spent)
 
     def routes(self) -> list[Route]:
         """Every way to an answer, by provider priority, order of models, and instance."""

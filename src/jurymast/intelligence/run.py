@@ -67,13 +67,15 @@ class Run(Generic[Value]):
         try:
             self._carry_out()
             self._report()
-        except (
-            Exception
-        ) as error:  # a defect of ours, or a journal that can't be written: the caller's to know
-            if not self._done.done():
-                self._done.set_exception(error)
+        except Exception as error:
+            self._broken(error)
         if self._walk.ended is not None and not self._done.done():
             self._done.set_result(None)
+
+    def _broken(self, error: Exception) -> None:
+        """A defect of ours, or a journal that can't be written: the caller's to know, at once."""
+        if not self._done.done():
+            self._done.set_exception(error)
 
     def _carry_out(self) -> None:
         walk = self._walk
@@ -82,7 +84,8 @@ class Run(Generic[Value]):
                 case Send():
                     self._tasks[command.attempt] = self._loop.create_task(self._attempt(command))
                 case Cancel(attempt):
-                    self._tasks.pop(attempt).cancel()
+                    if (task := self._tasks.pop(attempt, None)) is not None:
+                        task.cancel()
         if walk.wake_at != self._alarm_at:
             self._set_alarm()
 
@@ -99,10 +102,22 @@ class Run(Generic[Value]):
         # The loop's clock and ours may differ by a hair: what was due is due.
         now = max(self._clock.monotonic(), self._alarm_at)
         self._alarm, self._alarm_at = None, float("inf")
-        self._core.wake(self._walk, now)
+        try:
+            self._core.wake(self._walk, now)
+        except Exception as error:
+            self._broken(error)
         self._go_on()
 
     async def _attempt(self, send: Send) -> None:
+        try:
+            await self._ask(send)
+        except Exception as error:
+            self._broken(error)
+        self._tasks.pop(send.attempt, None)
+        self._go_on()
+
+    async def _ask(self, send: Send) -> None:
+        """Send once and report to the core what came of it."""
         request = self._request
         if send.more_output:
             request = replace(request, max_output_tokens=request.max_output_tokens * OUTPUT_FACTOR)
@@ -124,10 +139,6 @@ class Run(Generic[Value]):
             core.unaffordable(walk, attempt, clock.monotonic(), str(spent))
         except ProviderError as error:
             core.failed(walk, attempt, clock.monotonic(), error.failure, cost=error.cost)
-        except Exception as error:
-            if not self._done.done():  # a defect of ours
-                self._done.set_exception(error)
-            return
         else:
             now = clock.monotonic()
             if failure is not None:
@@ -136,5 +147,3 @@ class Run(Generic[Value]):
             else:
                 self.response, self.value = response, value  # type: ignore[assignment]  # Rejected is ruled out
                 core.answered(walk, attempt, now, cost=cost, first_token_secs=response.first_token_secs)
-        self._tasks.pop(attempt, None)
-        self._go_on()

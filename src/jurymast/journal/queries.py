@@ -15,7 +15,8 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
-from itertools import islice
+from datetime import datetime
+from itertools import islice, takewhile
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
@@ -159,6 +160,18 @@ class JournalReader:
         while page := self.events(wanted, after_seq=after_seq, limit=EVENTS_MAX):
             yield from page
             after_seq = page[-1].seq
+
+    def since(self, at: datetime, kinds: Iterable[type[Event]]) -> list[Recorded]:
+        """Events of these kinds from ``at`` on, newest first; older ones are not read."""
+        if self._empty:
+            return []
+        names = [codec.kind_of(kind) for kind in kinds]
+        try:
+            with ExitStack() as cursors:
+                rows = self._rows(cursors, {"seq > ?": 0}, names, newest_first=True)
+                return list(takewhile(lambda recorded: recorded.event.at >= at, self._decoded(rows)))
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
 
     def writer_pid(self) -> int | None:
         """Process id of the bot that writes here now; None when none is alive.

@@ -31,7 +31,7 @@ from jurymast.domain.status import EmergencyMode, RouteState
 from jurymast.policy import ladder as ladders
 from jurymast.policy.choosing import choose
 from jurymast.policy.deadline import FLOOR_SHARE, LAST_FACTOR, WorkSettings, attempt_timeout, last_timeout
-from jurymast.policy.detector import DetectorSettings, RouteHealth
+from jurymast.policy.detector import DetectorSettings
 from jurymast.policy.failures import TREATMENTS, FailureScope
 from jurymast.policy.health import Dice, EdgeMoved, FleetHealth, ProviderMoved, Record, RouteMoved
 from jurymast.policy.ladder import Capacity, Ladder, LadderSettings
@@ -44,6 +44,7 @@ from jurymast.policy.limits import (
     RETRY_TOKENS,
     Allowance,
 )
+from jurymast.policy.restart import NOTHING_EARLIER, Earlier
 from jurymast.policy.routing import RouteSpec
 from jurymast.policy.walk import Cancel, Ended, Send, Sent, Walk
 
@@ -109,8 +110,7 @@ class Failover:
         settings: FailoverSettings,
         now: float,
         dice: Dice,
-        mode: EmergencyMode = EmergencyMode.NORMAL,
-        healths: dict[Route, RouteHealth] | None = None,
+        earlier: Earlier = NOTHING_EARLIER,
     ) -> None:
         self.settings = settings
         self.facts: list[Fact] = []
@@ -120,9 +120,9 @@ class Failover:
             settings=settings.detector,
             prior_secs=settings.work.attempt_secs_max * PRIOR_SHARE,
             dice=dice,
-            healths=healths,
+            healths=earlier.healths,
         )
-        self.ladder = Ladder(mode=mode, reason="as before the restart", entered_at=now)
+        self.ladder = ladders.revive(earlier.mode, earlier.mode_changes, now, settings.ladder)
         self.active: Route | None = None
         self.retries = Allowance(RETRY_TOKENS, RETRY_EARNED, RETRY_FLOOR)
         self.hedges = Allowance(HEDGE_TOKENS, HEDGE_EARNED)
@@ -485,8 +485,7 @@ class Failover:
         return self.active is not None and self.health.records[self.active].health.usable
 
     def _not_back_yet(self, route: Route | None) -> bool:
-        """A suspect route that answers now and then has not taken over from one that is well."""
-        if route is None or self.active is None:
+        """A doubtful route that answers now and then has not taken over from one that is well."""
+        if route is None or not self._in_charge():
             return False
-        records = self.health.records
-        return records[route].health.state is RouteState.SUSPECT and records[self.active].health.usable
+        return self.health.records[route].health.state is not RouteState.HEALTHY

@@ -19,7 +19,7 @@ State only; no clock, no dice: ``now`` is monotonic seconds, ``dice`` gives numb
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -173,7 +173,7 @@ class FleetHealth:
         prior_secs: float,
         dice: Dice,
         tell: Callable[[RouteMoved | ProviderMoved | EdgeMoved], None],
-        healths: dict[Route, RouteHealth] | None = None,
+        healths: Mapping[Route, RouteHealth],
     ) -> None:
         self.settings = settings
         self.edges: dict[str, Edge] = {}
@@ -193,7 +193,7 @@ class FleetHealth:
                 self.edges.setdefault(spec.edge, Edge()),
                 [Latency(prior_secs) for _ in range(PROMPT_CLASSES)],
                 Latency(prior_secs),
-                (healths or {}).get(spec.route, RouteHealth()),
+                healths.get(spec.route, RouteHealth()),
             )
         for record in self.records.values():
             record.siblings = tuple(

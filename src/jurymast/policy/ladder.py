@@ -6,7 +6,8 @@ Rules
   - Only small models left: CONSERVATIVE at once. Fewer than two able providers for
     ``thin_secs``: CONSERVATIVE.
   - Up: one rung after ``dwell_secs`` in the present one, ``successes_to_rise`` validated answers since
-    it was entered, and evidence that calls for better. No mode ends by the clock alone.
+    it was entered, and evidence that calls for better. No mode ends by the clock alone. MINIMAL asks no
+    question, so staying there proves nothing: it is left after ``blind_dwell_secs``, on answers to probes.
   - Flapping: ``flap_changes`` changes of mode within ``flap_window_secs`` hold the present rung, or a
     safer one, for ``flap_hold_secs``.
   - By hand anyone may force a safer mode; it holds until taken back or until its time is over, and then
@@ -30,11 +31,18 @@ class LadderSettings:
     thin_secs: float = 60.0
     suspend_after_secs: float = 4 * 3_600.0
     dwell_secs: float = 300.0
+    blind_dwell_secs: float = 30.0
     successes_to_rise: int = 3
     failed_decisions_max: int = 3
     flap_changes: int = 4
     flap_window_secs: float = 3_600.0
     flap_hold_secs: float = 3_600.0
+
+    def dwell_in(self, mode: EmergencyMode) -> float:
+        """Least time in a mode before a better one, in seconds."""
+        return (
+            min(self.blind_dwell_secs, self.dwell_secs) if mode is EmergencyMode.MINIMAL else self.dwell_secs
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,22 @@ class Ladder:
     manual: EmergencyMode = EmergencyMode.NORMAL
     manual_reason: str = ""
     manual_until: float = math.inf
+
+
+def revive(mode: EmergencyMode, changes: tuple[float, ...], now: float, settings: LadderSettings) -> Ladder:
+    """The ladder after a restart, from the mode before it and the times at which that had changed.
+
+    A restart is no evidence that judgement is better, and no way around the damping of flaps.
+    """
+    changes = tuple(at for at in changes if now - at < settings.flap_window_secs)[-settings.flap_changes :]
+    flapping = len(changes) >= settings.flap_changes
+    return Ladder(
+        mode=mode,
+        reason="as before the restart",
+        entered_at=now,
+        changes=changes,
+        held_until=changes[-1] + settings.flap_hold_secs if flapping else -math.inf,
+    )
 
 
 def answered(ladder: Ladder) -> Ladder:
@@ -121,7 +145,7 @@ def why_not_higher(ladder: Ladder, now: float, settings: LadderSettings) -> str:
         waits.append(f"set by hand: {ladder.manual_reason}")
     if now < ladder.held_until:
         waits.append(f"held {ladder.held_until - now:.0f} s after flapping")
-    if (left := ladder.entered_at + settings.dwell_secs - now) > 0:
+    if (left := ladder.entered_at + settings.dwell_in(ladder.mode) - now) > 0:
         waits.append(f"{left:.0f} s of dwell left")
     if (missing := settings.successes_to_rise - ladder.successes) > 0:
         waits.append(f"{missing} validated answers missing")
@@ -158,7 +182,7 @@ def _called_for(
 
 def _may_rise(ladder: Ladder, now: float, settings: LadderSettings) -> bool:
     return (
-        now - ladder.entered_at >= settings.dwell_secs
+        now - ladder.entered_at >= settings.dwell_in(ladder.mode)
         and ladder.successes >= settings.successes_to_rise
         and now >= ladder.held_until
     )

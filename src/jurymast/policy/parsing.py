@@ -65,15 +65,15 @@ def _decode(text: str) -> dict[str, Any]:
     if len(text.encode(errors="replace")) > ANSWER_BYTES_MAX:
         _refuse(f"longer than {ANSWER_BYTES_MAX} bytes")
     try:
-        data = json.loads(_unfenced(text), object_pairs_hook=_no_duplicates, parse_constant=_refuse_constant)
+        data = _DECODER.decode(_unfenced(text))
     except (ValueError, RecursionError) as error:
         _refuse(f"not JSON: {error}")
     if not isinstance(data, dict):
         _refuse(f"a JSON {type(data).__name__}, not an object")
-    if missing := FIELDS - data.keys():
-        _refuse(f"without {', '.join(sorted(missing))}")
-    if extra := data.keys() - FIELDS:
-        _refuse(f"with unknown fields {', '.join(sorted(map(repr, extra)))}")
+    if data.keys() != FIELDS:
+        if missing := FIELDS - data.keys():
+            _refuse(f"without {', '.join(sorted(missing))}")
+        _refuse(f"with unknown fields {', '.join(sorted(map(repr, data.keys() - FIELDS)))}")
     return data
 
 
@@ -162,3 +162,6 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _refuse(reason: str) -> NoReturn:
     raise _RefusedError(reason)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_refuse_constant)

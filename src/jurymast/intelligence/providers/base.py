@@ -121,6 +121,8 @@ class BaseProvider:
         self._transport = transport
         self._slots = asyncio.Semaphore(config.max_concurrent)
         self._base_url = config.base_url.rstrip("/")
+        self._url = self._base_url + self.wire.path
+        self._headers = {"content-type": "application/json", **self.wire.headers(config.api_key)}
         for model in config.models:
             self.calculate_cost(Usage(), model)
 
@@ -140,7 +142,10 @@ class BaseProvider:
         deadline = started + timeout_secs
         try:
             self.calculate_cost(Usage(), model)
-            async with asyncio.timeout(SLOT_SHARE * timeout_secs):
+            if self._slots.locked():
+                async with asyncio.timeout(SLOT_SHARE * timeout_secs):
+                    await self._slots.acquire()
+            else:
                 await self._slots.acquire()
         except ConfigError as error:
             raise self._failed(model, _unsent(FailureKind.BAD_REQUEST, str(error))) from error
@@ -235,10 +240,8 @@ class BaseProvider:
             # A stream's gaps are timed by its tokens: see reading.
             idle=None if self.config.stream else idle_secs,
         )
-        headers = {"content-type": "application/json", **self.wire.headers(self.config.api_key)}
         sent_at = _now()
-        url = self._base_url + self.wire.path
-        async with self._transport.send("POST", url, headers, body, limits) as reply:
+        async with self._transport.send("POST", self._url, self._headers, body, limits) as reply:
             if not 200 <= reply.status < 300:
                 return _classify(reply, await _error_body(reply, idle_secs))
             first_token_at = None

@@ -20,6 +20,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
@@ -123,16 +124,19 @@ class AiohttpTransport:
 
         session = self._session = self._session or _open_session(trust_env=self._trust_env)
         _TRAIL.set(trail)
+        request = session.request(
+            method,
+            url,
+            headers=headers,
+            data=body,
+            allow_redirects=False,
+            timeout=_connect_timeout(limits.connect),
+        )
         try:
+            if limits.first_byte is None:
+                return await request
             async with asyncio.timeout(limits.first_byte):
-                return await session.request(
-                    method,
-                    url,
-                    headers=headers,
-                    data=body,
-                    allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(total=None, connect=limits.connect),
-                )
+                return await request
         except aiohttp.ConnectionTimeoutError:
             detail = f"no connection in {limits.connect} s"
             raise TransportError(Stage.CONNECT_TIMEOUT, sent=False, detail=detail) from None
@@ -165,7 +169,7 @@ class _Reply:
         self, response: aiohttp.ClientResponse, idle_secs: float | None, body_max: int, line_max: int
     ) -> None:
         self.status = response.status
-        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+        self.headers: Mapping[str, str] = response.headers
         self._content = response.content
         self._idle_secs = idle_secs
         self._room = body_max
@@ -174,6 +178,10 @@ class _Reply:
     async def read(self) -> bytes:
         pieces = []
         self._room = min(self._room, self._line_max)
+        if self._idle_secs is None or self._content.is_eof():  # what has come whole needs no limit
+            while piece := await self.piece():
+                pieces.append(piece)
+            return b"".join(pieces)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._idle_secs) as idle:
@@ -251,6 +259,13 @@ class _Lines:
             self._begun = [] if self._ended else [lines.pop()]
             self._begun_bytes = sum(map(len, self._begun))
             self._ready = lines[::-1]
+
+
+@lru_cache(maxsize=16)
+def _connect_timeout(secs: float) -> aiohttp.ClientTimeout:
+    import aiohttp
+
+    return aiohttp.ClientTimeout(total=None, connect=secs)
 
 
 def _open_session(*, trust_env: bool) -> aiohttp.ClientSession:

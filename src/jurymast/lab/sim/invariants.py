@@ -7,7 +7,8 @@ work         hedges and retries stay within their allowances, probes within PROB
              an hour's sends within 1.2 times its decisions and what openings explain
 money        spent and held stay within the day's limit; probes may exceed it by one of each route
 liveness     a first choice that has been well for two longest open times is in use
-recovery     NORMAL at most fifteen minutes after the last trouble, restart, latch or act of an operator
+recovery     NORMAL at most fifteen minutes after the last trouble, restart or act of an operator, or the slow
+             probe that may take a latched route back
 modes        no rise while four changes lie within the hour; never more than MODE_CHANGES_MAX
 truth        what facts say was so before is what they said last
 bounds       evidence, openings, waits and limits stay within their bounds
@@ -176,8 +177,11 @@ class Rules:
 
     def recovered(self, core: Failover, now: float, trouble_at: float) -> None:
         """Not NORMAL, though the last trouble was at ``trouble_at``."""
-        if core.ladder.manual is not EmergencyMode.NORMAL:
+        healths = [record.health for record in core.health.records.values()]
+        isolated = any(health.state is RouteState.ISOLATED for health in healths)
+        if isolated or core.ladder.manual is not EmergencyMode.NORMAL:
             self.moved_at = now
-        last = max(trouble_at, self.moved_at, core.ladder.held_until)
+        asked_at = max((h.next_probe_at for h in healths if h.state is RouteState.LATCHED), default=-math.inf)
+        last = max(trouble_at, self.moved_at, core.ladder.held_until, asked_at)
         if now - last > RECOVERY_SECS:
             self.breach("recovery", now, f"{core.ladder.mode} {now - last:.0f} s after the last trouble")

@@ -27,11 +27,12 @@ from jurymast.lab.sim.ticket import Ticket
 from jurymast.lab.sim.till import Till
 from jurymast.lab.sim.watch import Watches
 from jurymast.lab.sim.world import Outcome, World
-from jurymast.policy.detector import RouteHealth, revive
+from jurymast.policy.detector import revive
 from jurymast.policy.emergency import TABLE
 from jurymast.policy.failover import PROVE_SECS, ActiveMoved, Failover, FailoverSettings, ModeMoved
 from jurymast.policy.health import Record, RouteMoved
 from jurymast.policy.ladder import calm
+from jurymast.policy.restart import NOTHING_EARLIER, Earlier
 from jurymast.policy.walk import Send
 
 DEADLINE_SECS: Final = 60.0
@@ -76,7 +77,7 @@ class Shell:
         self._tick_at = math.inf
         self._opened_at: dict[Route, float] = {}
         self._watches = Watches(world, tally)
-        self.core = self._new_core(EmergencyMode.NORMAL, {})
+        self.core = self._new_core(NOTHING_EARLIER)
         self._plan_tick()
 
     # The heap
@@ -393,7 +394,8 @@ class Shell:
         for record in self._records:
             due = min(due, self._due_of(record, idle_secs))
         if not calm(self.core.ladder):
-            waits = [ladder.entered_at + settings.ladder.dwell_secs, ladder.held_until, ladder.manual_until]
+            dwell_secs = settings.ladder.dwell_in(ladder.mode)
+            waits = [ladder.entered_at + dwell_secs, ladder.held_until, ladder.manual_until]
             if ladder.thin_since is not None:
                 waits.append(ladder.thin_since + settings.ladder.thin_secs)
             if ladder.dark_since is not None:
@@ -434,17 +436,17 @@ class Shell:
             if record.health.state is not RouteState.HEALTHY
         }
         self._probing.clear()
-        self.core = self._new_core(self.core.ladder.mode, healths)
+        ladder = self.core.ladder
+        self.core = self._new_core(Earlier(ladder.mode, ladder.changes, healths))
         self.interfered(now)
 
-    def _new_core(self, mode: EmergencyMode, healths: dict[Route, RouteHealth]) -> Failover:
+    def _new_core(self, earlier: Earlier) -> Failover:
         core = Failover(
             [place.spec for place in self.world.places],
             settings=self.settings,
             now=self.now,
             dice=self._random.random,
-            mode=mode,
-            healths=healths,
+            earlier=earlier,
         )
         self._place_of = {id(record): self._place[route] for route, record in core.health.records.items()}
         self._records = tuple(core.health.records.values())

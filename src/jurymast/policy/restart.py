@@ -1,0 +1,27 @@
+"""What an earlier run leaves to the next: a restart is no evidence, and no way around a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from jurymast.domain.money import Micros
+from jurymast.domain.provider import Route
+from jurymast.domain.status import EmergencyMode
+from jurymast.policy.detector import RouteHealth
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """State to go on from. Times are on the monotonic clock of the new run."""
+
+    mode: EmergencyMode = EmergencyMode.NORMAL
+    mode_changes: tuple[float, ...] = ()
+    """When the mode changed, oldest first: flaps count on."""
+    healths: Mapping[Route, RouteHealth] = field(default_factory=dict)
+    spent: Micros = 0
+    """Of this UTC day's AI money."""
+
+
+NOTHING_EARLIER: Final = Earlier()
