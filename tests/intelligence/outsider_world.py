@@ -32,6 +32,7 @@ from jurymast.intelligence.fallback_manager import FallbackSettings
 from jurymast.policy.deadline import WorkSettings
 from jurymast.policy.restart import NOTHING_EARLIER, Earlier
 from jurymast.testing.clock import START, FakeClock
+from jurymast.testing.loop import LoopClock
 
 MODELS = {
     ProviderName.XAI: "grok-4.3",
@@ -242,8 +243,8 @@ class _Reply:
         if fault in _ODD:
             return await _ODD[fault](self, stream)
         text, finish, refusal = LIES.get(fault, TEXT), "stop", None
-        if fault == "truncated":
-            text, finish = TEXT[:60], "length"
+        if fault in {"truncated", "full"}:
+            text, finish = TEXT[:60] if fault == "truncated" else TEXT, "length"
         elif fault == "refusal":
             text, finish, refusal = "", "stop", "I can't help with that."
         return await self._answer(text, finish, refusal, stream=stream)
@@ -350,7 +351,10 @@ _ODD: dict[str, Callable[[_Reply, bool], Any]] = {
 
 @dataclass(slots=True)
 class Scene:
-    """The product as a user connects it, with strangers at the other ends. Its clock stands still."""
+    """The product as a user connects it, with strangers at the other ends.
+
+    Its clock stands still unless the scene is ``live``: then it is the loop's.
+    """
 
     servers: dict[ProviderName, Server]
     client: EnhancedAIClient
@@ -410,6 +414,7 @@ async def scene(
     settings: FallbackSettings = BRISK,
     budget_per_day: Micros = 100 * USD,
     earlier: Earlier = NOTHING_EARLIER,
+    live: bool = False,
 ) -> AsyncIterator[Scene]:
     """Servers for ``names``, the first asked first, and the AI layer over them."""
     servers = {name: Server(name) for name in names}
@@ -427,7 +432,7 @@ async def scene(
     try:
         async with connect(
             configs,
-            clock=clock,
+            clock=LoopClock() if live else clock,
             emit=events.append,
             settings=settings,
             budget_per_day=budget_per_day,
