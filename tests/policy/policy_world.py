@@ -130,6 +130,7 @@ def spec_of(
     edge: str | None = None,
     max_concurrent: int = 8,
     weight: float = 1.0,
+    context_tokens: int | None = None,
 ) -> RouteSpec:
     """A route with its provider's usual place; the number in the name of its model is its rank."""
     local = provider is ProviderName.LOCAL
@@ -141,6 +142,7 @@ def spec_of(
         edge=edge or ("loopback" if local else "internet"),
         max_concurrent=max_concurrent,
         weight=weight,
+        context_tokens=context_tokens,
     )
 
 
@@ -182,8 +184,10 @@ class Bench:
         """Every send so far."""
         self.cancelled: list[int] = []
 
-    def ask(self, deadline_secs: float = 60.0, prompt_class: int = 0) -> Walk:
-        walk = self.core.begin(self.now, deadline_secs, prompt_class=prompt_class, quote=lambda _: 7_000)
+    def ask(self, deadline_secs: float = 60.0, prompt_class: int = 0, tokens: int = 0) -> Walk:
+        walk = self.core.begin(
+            self.now, deadline_secs, prompt_class=prompt_class, tokens=tokens, quote=lambda _: 7_000
+        )
         return self._taken(walk)
 
     def answer(

@@ -52,6 +52,16 @@ class TestOrder:
         assert outcomes(walk) == [(XAI, "failed"), (OPENAI, "answered")]
         assert walk.attempts[0].failure is SERVER_ERROR
 
+    def test_a_prompt_goes_to_models_that_hold_it(self) -> None:
+        """Who is too small is passed over with the figures; when all are, their servers are the judges."""
+        small, large = spec_of(XAI, context_tokens=8_000), spec_of(OPENAI, context_tokens=100_000)
+        walk = Bench(small, large).ask(tokens=9_000)
+        assert [c.route.provider for c in walk.asked] == [OPENAI]
+        assert walk.attempts[0].detail == "holds 8000 tokens, some 9000 are needed"
+        assert [c.route.provider for c in Bench(small, large).ask(tokens=8_000).asked] == [XAI]
+        assert [c.route.provider for c in Bench(small, spec_of(OPENAI)).ask(tokens=10**6).asked] == [OPENAI]
+        assert [c.route.provider for c in Bench(small, large).ask(tokens=10**6).asked] == [XAI]
+
     def test_three_sends_at_most_and_the_last_by_another_way(self) -> None:
         """The third send leaves the edge that the first two share, and there is no fourth."""
         bench = Bench()

@@ -50,7 +50,8 @@ class ProviderConfig:
     ``base_url`` ends before ``/chat/completions`` or ``/messages`` (``https://api.x.ai/v1``). ``models``
     is ordered by preference. Smaller ``priority`` is asked first. A provider with several keys, regions or
     servers has one configuration per ``instance``; work is shared among them by ``weight``. ``edge`` names
-    what stands between us and it: providers behind one edge may fail together.
+    what stands between us and it: providers behind one edge may fail together. ``context_tokens`` is how much
+    its models hold, prompt and answer together; None leaves it to the catalogue, or to the server.
     """
 
     name: ProviderName
@@ -64,6 +65,7 @@ class ProviderConfig:
     instance: str = ""
     weight: float = 1.0
     edge: str = "internet"
+    context_tokens: int | None = None
 
     def __post_init__(self) -> None:
         if not self.models:

@@ -59,6 +59,8 @@ from jurymast.ports import Clock
 __all__ = ["Answered", "FallbackManager", "FallbackSettings", "Unanswered"]
 
 FAILOVERS_KEPT = 100
+BYTES_PER_TOKEN = 3
+"""English text has four and more, figures and other scripts fewer."""
 FallbackSettings = FailoverSettings
 
 Emit = Callable[[Event], None]
@@ -138,6 +140,7 @@ class FallbackManager:
             self._clock.monotonic(),
             deadline_secs,
             prompt_class=prompt_class(request.size_bytes),
+            tokens=request.size_bytes // BYTES_PER_TOKEN + request.max_output_tokens,
             quote=lambda route: self._providers.worst_case(request, route),
         )
         run = Run(

@@ -113,6 +113,7 @@ class ProviderManager:
                         edge=config.edge,
                         max_concurrent=config.max_concurrent,
                         weight=config.weight,
+                        context_tokens=config.context_tokens or self.catalogue.context(model),
                     )
                 )
         return sorted(specs, key=lambda spec: (spec.priority, spec.model_rank, spec.route))

@@ -38,6 +38,17 @@ def choose(walk: Walk, now: float, *, last: bool, hedge: bool = False) -> Record
     return best
 
 
+def leave_out_small(walk: Walk, tokens: int) -> None:
+    """Leave out models that a prompt won't fit; when it fits none, their servers are the judges."""
+    fitting = [record for record in walk.untried if record.spec.holds(tokens)]
+    if not fitting:
+        return
+    for record in walk.untried:
+        if record not in fitting:
+            walk.skip(record.route, f"holds {record.spec.context_tokens} tokens, some {tokens} are needed")
+    walk.untried = fitting
+
+
 def _penalty(walk: Walk, record: Record, now: float, *, last: bool) -> int:
     penalty = _SICK if record.sick else 0
     if record.health.held_until > now:

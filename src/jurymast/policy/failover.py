@@ -29,7 +29,7 @@ from jurymast.domain.money import Micros
 from jurymast.domain.provider import Failure, FailureKind, ProviderName, Route, Tier
 from jurymast.domain.status import EmergencyMode, RouteState
 from jurymast.policy import ladder as ladders
-from jurymast.policy.choosing import choose
+from jurymast.policy.choosing import choose, leave_out_small
 from jurymast.policy.deadline import FLOOR_SHARE, LAST_FACTOR, WorkSettings, attempt_timeout, last_timeout
 from jurymast.policy.detector import DetectorSettings
 from jurymast.policy.failures import TREATMENTS, FailureScope
@@ -126,6 +126,8 @@ class Failover:
         self.active: Route | None = None
         self.retries = Allowance(RETRY_TOKENS, RETRY_EARNED, RETRY_FLOOR)
         self.hedges = Allowance(HEDGE_TOKENS, HEDGE_EARNED)
+        contexts = (record.spec.context_tokens for record in self.health.records.values())
+        self._holds_least = min((context for context in contexts if context is not None), default=math.inf)
         self._dice = dice
         self._began_at = now
         self._attempts = 0
@@ -142,14 +144,20 @@ class Failover:
         deadline_secs: float,
         *,
         prompt_class: int = 0,
+        tokens: int = 0,
         quote: Callable[[Route], Micros] | None = None,
     ) -> Walk:
-        """Start a decision that must end by ``now + deadline_secs``. ``quote`` prices an attempt given up."""
+        """Start a decision that must end by ``now + deadline_secs``.
+
+        ``tokens`` is about what the prompt and its answer take, ``quote`` prices an attempt given up.
+        """
         walk = Walk(now, now + deadline_secs, prompt_class, untried=list(self.health.ranked(now)))
         if quote is not None:
             walk.quote = quote
         for skipped in self.health.plan(now).skipped:
-            walk.attempts.append(Attempt(skipped.route, "skipped", skipped.reason, sent=False))
+            walk.skip(skipped.route, skipped.reason)
+        if tokens > self._holds_least:
+            leave_out_small(walk, tokens)
         self.hedges.earn()
         self._advance(walk, now)
         return walk
@@ -198,7 +206,7 @@ class Failover:
         self.health.withdrawn(sent.record, attempt)
         walk.asked.remove(sent.record)
         walk.over_budget = True
-        walk.attempts.append(Attempt(sent.record.route, "skipped", detail, sent=False))
+        walk.skip(sent.record.route, detail)
         if not walk.in_flight:
             self._advance(walk, now)
 
@@ -348,7 +356,7 @@ class Failover:
         wait_secs = record.health.held_until - now
         if walk.in_flight or record.health.held_until + self.settings.work.attempt_secs_min > walk.ends_at:
             reason = f"rate limited for {wait_secs:.0f} s more"
-            walk.attempts.append(Attempt(record.route, "skipped", reason, sent=False))
+            walk.skip(record.route, reason)
             return False
         walk.retry = (record.health.held_until, record, False)
         self._set_alarm(walk)
@@ -373,7 +381,7 @@ class Failover:
             reserve_secs = later.latency(walk.prompt_class).q95_secs
             timeout_secs = attempt_timeout(walk.ends_at - now, latency.q99_secs, reserve_secs, work)
         if timeout_secs is None:
-            walk.attempts.append(Attempt(record.route, "skipped", "no time left", sent=False))
+            walk.skip(record.route, "no time left")
             return False
         usual_secs = latency.q99_secs if record.health.state is RouteState.HEALTHY else latency.q95_secs
         overdue_secs = min(max(usual_secs, work.hedge_secs_min), timeout_secs * HEDGE_SHARE_MAX)

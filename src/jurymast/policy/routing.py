@@ -26,7 +26,8 @@ class RouteSpec:
     """What is fixed about a route.
 
     ``edge`` names the infrastructure between us and it; routes behind one edge fail together. ``weight`` is
-    an instance's share among its provider's, ``max_concurrent`` the most requests at once.
+    an instance's share among its provider's, ``max_concurrent`` the most requests at once, ``context_tokens``
+    what the model holds, prompt and answer together (None: not known).
     """
 
     route: Route
@@ -36,6 +37,11 @@ class RouteSpec:
     edge: str = "internet"
     max_concurrent: int = 8
     weight: float = 1.0
+    context_tokens: int | None = None
+
+    def holds(self, tokens: int) -> bool:
+        """Whether a prompt with its answer fits, as far as is known."""
+        return self.context_tokens is None or tokens <= self.context_tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,10 @@ class Walk:
     def cost(self) -> Micros:
         return sum(attempt.cost for attempt in self.attempts)
 
+    def skip(self, route: Route, reason: str) -> None:
+        """Note that a route is not asked, and why."""
+        self.attempts.append(Attempt(route, "skipped", reason, sent=False))
+
     def take(self) -> list[Command]:
         """The commands not yet carried out."""
         taken, self.commands = self.commands, []

@@ -87,6 +87,13 @@ class Catalogue:
             )
         return found
 
+    def context(self, model: str) -> int | None:
+        """Tokens a model holds, prompt and answer together; None when not known."""
+        try:
+            return self.price(model).context
+        except ConfigError:
+            return None
+
     def tier(self, model: str) -> Tier:
         """How good a model is taken to be. Raises ConfigError for a model it does not know."""
         return self.price(model).tier
