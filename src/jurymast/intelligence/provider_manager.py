@@ -17,6 +17,7 @@ from jurymast.domain.provider import (
     AIResponse,
     Billing,
     Failure,
+    FailureKind,
     ModelInfo,
     ProviderName,
     Route,
@@ -168,11 +169,26 @@ class ProviderManager:
             self._budget = budgets.settle(self._budget, held, cost)
 
     async def probe(self, route: Route, *, timeout_secs: float) -> HealthCheckResult:
-        """Ask a route a tiny synthetic question. Never raises; its cost is booked."""
-        result = await self._at(route).health_check(route.model, timeout_secs)
-        self._budget = budgets.settle(self.budget, 0, result.cost)
-        self.stats.setdefault(route, RouteStats()).cost += result.cost
-        return result
+        """Ask a route a tiny synthetic question. Never raises.
+
+        Its worst case is held and settled like any other's; BUSY when the day's money does not cover it.
+        """
+        provider = self._at(route)
+        try:
+            held = self._reserve(provider, PROBE, route)
+        except BudgetSpentError as spent:
+            detail = f"not probed: {spent}"
+            return HealthCheckResult(
+                route.provider, False, 0.0, route.model, detail=detail, failure=FailureKind.BUSY
+            )
+        cost = held
+        try:
+            result = await provider.health_check(route.model, timeout_secs)
+            cost = result.cost
+            return result
+        finally:
+            self._budget = budgets.settle(self._budget, held, cost)
+            self.stats.setdefault(route, RouteStats()).cost += cost
 
     def can_probe(self, route: Route) -> bool:
         """Whether the day's money covers the worst case of a probe. Free models always can be probed."""
