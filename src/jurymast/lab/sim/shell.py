@@ -190,6 +190,8 @@ class Shell:
         self.till.settle(place.worst, place.worst, self.now)
         ticket.part.cost += place.worst
         ticket.part.hedge_cost += place.worst
+        if any(tried.outcome == "overdue" and tried.route == place.route for tried in ticket.walk.attempts):
+            self.trouble_at = now
         self._look_again(place)
         self._mark(now, 3, place.index)
 
