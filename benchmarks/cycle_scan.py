@@ -1,7 +1,9 @@
 """One trading cycle over thousands of markets: what looking costs before any model is asked.
 
 The markets are the bundled questions over and over under new tickers with texts of their own; prices
-are SIMULATED. The judge abstains at once, so that everything measured is the bot's own work. The floor
+are SIMULATED. They are listed over the wire by an embedded exchange in the same process, so that what the
+exchange does for a request is counted as well. The judge abstains at once: all that is measured is the
+bot's own work and the exchange's. The floor
 reads every mid price out of the same snapshots and does nothing with them; the rival is what a plain
 script does: take the markets from JSON in Kalshi's field names and filter the dictionaries.
 """
@@ -16,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,7 +31,17 @@ from jurymast.domain.decision import Abstain, AbstainReason
 from jurymast.domain.market import EvidenceItem, MarketSnapshot
 from jurymast.domain.money import CENT, CONTRACT, USD
 from jurymast.domain.status import EmergencyMode, SystemStatus
-from jurymast.exchange.paper import PaperExchange
+from jurymast.exchange.embedded.exchange import EmbeddedExchange
+from jurymast.exchange.embedded.server.keys import KeyRing
+from jurymast.exchange.embedded.server.limits import UNLIMITED
+from jurymast.exchange.embedded.server.server import ExchangeServer
+from jurymast.exchange.embedded.server.site import WireSettings
+from jurymast.exchange.kalshi.exchange import KalshiExchange
+from jurymast.exchange.kalshi.hosts import Credentials, Environment, embedded
+from jurymast.exchange.kalshi.http import KalshiHttp
+from jurymast.exchange.kalshi.pace import Pace
+from jurymast.exchange.kalshi.rest import KalshiRest
+from jurymast.exchange.kalshi.signing import Signer, generate_pem
 from jurymast.exchange.questions import BundledEvidence, Question, load_bundle
 from jurymast.journal.sqlite import SqliteJournal
 from jurymast.policy.emergency import TABLE
@@ -134,29 +147,28 @@ async def _timed(count: int, rounds: int, seed: int) -> tuple[dict[str, list[flo
     screened = 0
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as directory:
-            exchange = _exchange(questions, clock, seed)
-            journal = SqliteJournal.open(Path(directory) / "journal.db", clock=clock)
-            cycle = _cycle(exchange, journal, judge, questions, clock)
-            started = time.perf_counter()
-            snapshots = await exchange.list_snapshots()
-            listing.append(time.perf_counter() - started)
-            if len(snapshots) != count:
-                raise SystemExit(f"{len(snapshots)} of {count} markets trade")
-            page = _as_json(snapshots)
-            floor.append(_secs(lambda found=snapshots: _mids(found)))
-            if not 0 < _screen(snapshots) <= _plain_scan(page):
-                raise SystemExit("the plain script dropped markets that the filters let through")
-            rival.append(_secs(lambda text=page: _plain_scan(text)))
-            filters.append(_secs(lambda found=snapshots: _screen(found)))
-            for times in (first, later):
+            async with _exchange(questions, clock, seed) as exchange:
+                journal = SqliteJournal.open(Path(directory) / "journal.db", clock=clock)
+                cycle = _cycle(exchange, journal, judge, questions, clock)
                 started = time.perf_counter()
-                finished = await cycle.run_once()
-                times.append(time.perf_counter() - started)
-                if finished.scanned != count or not finished.abstained:
-                    raise SystemExit(f"the cycle did not do its work: {finished}")
-                screened = finished.screened
-            await journal.close()
-            await exchange.close()
+                snapshots = await exchange.list_snapshots()
+                listing.append(time.perf_counter() - started)
+                if len(snapshots) != count:
+                    raise SystemExit(f"{len(snapshots)} of {count} markets trade")
+                page = _as_json(snapshots)
+                floor.append(_secs(lambda found=snapshots: _mids(found)))
+                if not 0 < _screen(snapshots) <= _plain_scan(page):
+                    raise SystemExit("the plain script dropped markets that the filters let through")
+                rival.append(_secs(lambda text=page: _plain_scan(text)))
+                filters.append(_secs(lambda found=snapshots: _screen(found)))
+                for times in (first, later):
+                    started = time.perf_counter()
+                    finished = await cycle.run_once()
+                    times.append(time.perf_counter() - started)
+                    if finished.scanned != count or not finished.abstained:
+                        raise SystemExit(f"the cycle did not do its work: {finished}")
+                    screened = finished.screened
+                await journal.close()
     timed = {
         "mid prices (floor)": floor,
         "plain script: JSON and dictionaries": rival,
@@ -244,14 +256,27 @@ def _synthetic(question: Question, number: int) -> Question:
     )
 
 
-def _exchange(questions: tuple[Question, ...], clock: SystemClock, seed: int) -> PaperExchange:
-    return PaperExchange(
-        questions, database=":memory:", clock=clock, seed=seed, start=START, speed=1.0, cash=10_000 * USD
-    )
+@asynccontextmanager
+async def _exchange(
+    questions: tuple[Question, ...], clock: SystemClock, seed: int
+) -> AsyncIterator[KalshiExchange]:
+    """The client of an embedded exchange that nobody else uses."""
+    pem, keys = generate_pem(), KeyRing()
+    keys.add("bench", pem)
+    house = EmbeddedExchange(questions, clock=clock, seed=seed, start=START)
+    settings = WireSettings(tier=UNLIMITED)
+    async with ExchangeServer(house, clock=clock, keys=keys, settings=settings, ticking=False) as server:
+        key = Credentials(Environment.EMBEDDED, Signer("bench", pem))
+        rest = KalshiRest(KalshiHttp(embedded(server.port), key, clock=clock))
+        await rest.learn_limits()
+        exchange = KalshiExchange(rest, clock=clock, pace=Pace(1.0, clock.utc_now(), house.now()))
+        yield exchange
+        await exchange.close()
+    house.close()
 
 
 def _cycle(
-    exchange: PaperExchange,
+    exchange: KalshiExchange,
     journal: SqliteJournal,
     judge: InstantJudge,
     questions: tuple[Question, ...],
@@ -284,13 +309,12 @@ async def _memory(count: int, seed: int) -> dict[str, int]:
     before = _resident_bytes()
     questions = synthetic(count)
     loaded = _resident_bytes()
-    exchange = _exchange(questions, SystemClock(), seed)
-    opened = _resident_bytes()
-    snapshots = await exchange.list_snapshots()
-    looked = _resident_bytes()
-    if len(snapshots) != count:
-        raise SystemExit(f"{len(snapshots)} of {count} markets trade")
-    await exchange.close()
+    async with _exchange(questions, SystemClock(), seed) as exchange:
+        opened = _resident_bytes()
+        snapshots = await exchange.list_snapshots()
+        looked = _resident_bytes()
+        if len(snapshots) != count:
+            raise SystemExit(f"{len(snapshots)} of {count} markets trade")
     texts = sum(len(q.title.encode()) + len(q.rules.encode()) + len(q.background.encode()) for q in questions)
     return {
         "markets": count,

@@ -12,9 +12,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
-COMMAND = re.compile(r"(?:uv run )?jurymast ((?:lab )?[a-z]+)")
-COMMANDS = {"run", "demo", "status", "why", "halt", "resume", "sim", "exchange serve"} | {
-    f"lab {name}" for name in ("serve", "fault", "clear", "faults")
+COMMAND = re.compile(r"(?:uv run )?jurymast ((?:lab |exchange )?[a-z]+)")
+COMMANDS = {"run", "demo", "status", "why", "halt", "resume", "sim", "record"} | {
+    f"{group} {name}"
+    for group, names in {
+        "lab": ("serve", "fault", "clear", "faults"),
+        "exchange": ("serve", "fault", "mend", "faults"),
+    }.items()
+    for name in names
 }
 
 

@@ -1,4 +1,4 @@
-"""Write the pins: versions into pyproject.toml, hashes into pins.txt.
+"""Write the pins: versions into pyproject.toml, hashes into pins.txt and those of the oracles.
 
 Run: ``uv run --no-project tools/pin.py``.
 
@@ -13,6 +13,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+ORACLES = ROOT / "tests/exchange/oracles"
 BLOCK = re.compile(r"constraint-dependencies = \[.*?\]\n# PINS-END", re.DOTALL)
 
 
@@ -22,6 +23,25 @@ def set_constraints(versions: list[str]) -> None:
     lines = "".join(f'  "{version}",\n' for version in versions)
     block = f"constraint-dependencies = [\n{lines}]\n# PINS-END"
     path.write_text(BLOCK.sub(lambda _: block, path.read_text(), count=1))
+
+
+def pin_oracles(versions: list[str]) -> int:
+    """What the foreign clients of .ci/oracles need besides our own pins; returns how many packages."""
+    command = ["uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.13"]
+    shown = ["--generate-hashes", "--no-annotate", "--no-header", "--constraint", "-"]
+    compiled = subprocess.run(
+        [*command, *shown, str(ORACLES / "requirements.in")],
+        input="\n".join(versions),
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    entries = re.findall(r"^\S(?:.*\\\n)*.*\n", compiled, re.MULTILINE)
+    ours = {version.lower().replace("_", "-") for version in versions}
+    new = [each for each in entries if each.split()[0].lower().replace("_", "-") not in ours]
+    header = "# Written by tools/pin.py: what .ci/oracles installs besides pins.txt.\n"
+    (ORACLES / "pins.txt").write_text(header + "".join(new))
+    return len(new)
 
 
 def main() -> None:
@@ -37,13 +57,14 @@ def main() -> None:
         text=True,
     ).stdout
     entries = [line for line in exported.splitlines() if line and not line.startswith((" ", "-"))]
-    set_constraints(sorted({entry.split(";")[0].split()[0] for entry in entries}))
+    versions = sorted({entry.split(";")[0].split()[0] for entry in entries})
+    set_constraints(versions)
     (ROOT / "pins.txt").write_text(
         "# Written by tools/pin.py: every artifact `uv run` may install. Enforced by tools/build_backend.\n"
         + exported
     )
     (ROOT / "uv.lock").unlink()
-    print(f"pinned {len(entries)} packages")
+    print(f"pinned {len(entries)} packages, and {pin_oracles(versions)} of the oracles")
 
 
 if __name__ == "__main__":

@@ -93,17 +93,31 @@ class Exchange(Protocol):
     ExchangeUnavailable or SchemaDrift.
     """
 
+    @property
+    def speed(self) -> float:
+        """Exchange seconds per second of ours: 1 at Kalshi, more on the embedded exchange."""
+        ...
+
     async def now(self) -> datetime:
-        """Exchange time, UTC. Runs faster than wall time on the embedded exchange."""
+        """Exchange time, UTC."""
+        ...
+
+    async def news(self) -> None:
+        """Return when something of our account may have changed since the last return. What did is to be
+        read; that nothing comes proves nothing."""
         ...
 
     async def list_snapshots(self) -> Sequence[MarketSnapshot]:
-        """Every market that is open for trading now."""
+        """Every market that is open for trading now, with at least the best level of each side."""
         ...
 
     async def get_snapshot(self, ticker: str) -> MarketSnapshot: ...
 
     async def place_order(self, intent: OrderIntent) -> Order: ...
+
+    async def extend_order(self, order: Order, expires_at: datetime) -> Order:
+        """Let a resting order live until ``expires_at``, in its place."""
+        ...
 
     async def cancel_order(self, order: Order) -> Order:
         """Cancel what remains. An order that is gone already is returned as it ended, without error."""

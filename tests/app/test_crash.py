@@ -15,14 +15,16 @@ import pytest
 
 from jurymast.app.clock import SystemClock
 from jurymast.app.config import Config
-from jurymast.domain.events import CycleFinished, OrderIntended, OrderUnresolved, Reconciled, RunStarted
-from jurymast.exchange.paper import PaperExchange
+from jurymast.domain.events import OrderIntended, Reconciled, RunStarted
+from jurymast.exchange.embedded.exchange import EmbeddedExchange
+from jurymast.exchange.embedded.invariants import broken
+from jurymast.exchange.embedded.records import Status
 from jurymast.exchange.questions import load_bundle
 from jurymast.journal.queries import JournalReader
 from jurymast.trading.portfolio import BOOK_EVENTS, Portfolio
 
-KILLS = 6
-EVENTS_MAX = 100_000
+KILLS = int(os.environ.get("JURYMAST_TEST_KILLS", "6"))
+"""In each of the runs below; JURYMAST_TEST_KILLS=50 makes a hundred of them."""
 FAST = {
     "JURYMAST_LAB__LATENCY_SCALE": "0",
     "JURYMAST_LAB__CONTROL_PORT": "0",
@@ -63,35 +65,38 @@ async def test_killed_at_any_moment_it_goes_on_with_the_exchanges_books(tmp_path
     assert last.returncode == 0, errors
 
     with JournalReader(tmp_path / "journal.db", strict=True) as journal:
-        book_rows = journal.events(BOOK_EVENTS, limit=EVENTS_MAX)
+        book_rows = list(journal.scan(BOOK_EVENTS))
         assert journal.count(RunStarted) == KILLS + 1
         assert journal.count(Reconciled) >= KILLS + 1
-        cycle = journal.last(CycleFinished)
-        unresolved = journal.count(OrderUnresolved)
+        closing = journal.last(Reconciled)
     portfolio = Portfolio()
     portfolio.replay(row.event for row in book_rows)
-    exchange = PaperExchange(
+    house = EmbeddedExchange(
         load_bundle(),
-        database=tmp_path / "paper-exchange.db",
+        database=tmp_path / "embedded-exchange.db",
         clock=SystemClock(),
         start=Config().exchange.start,
         speed=0.1,
-        cash=0,
     )
-    positions = {p.ticker: (p.count, p.cost) for p in await exchange.list_positions()}
-    ours = {p.ticker: (p.count, p.cost) for p in portfolio.positions.values()}
-    open_orders = {order.client_order_id for order in await exchange.list_open_orders()}
-    traded = {fill.client_order_id for fill in await exchange.list_fills()}
-    await exchange.close()
+    state, owner = house.engine.state, house.member.number
+    positions = {ticker: stake.count for ticker, stake in house.member.stakes.items() if stake.count}
+    orders = [order for order in state.orders.values() if order.owner == owner]
+    open_orders = {order.client_order_id for order in orders if order.status is Status.RESTING}
+    fills = [fill for fill in state.fills if fill.owner == owner]
+    cash, wrong = house.member.available(0), broken(house.engine)
+    house.close()
 
     intents = Counter(
         row.event.intent.client_order_id for row in book_rows if isinstance(row.event, OrderIntended)
     )
     assert positions, "the test is worth nothing if nothing was traded"
-    assert ours == positions
+    assert {p.ticker: p.count for p in portfolio.positions.values()} == positions
     assert open_orders == set(portfolio.orders)
-    assert traded <= intents.keys(), "the exchange holds an order that was never intended"
-    assert max(intents.values()) == 1
-    assert cycle is not None
-    assert cycle.open_positions == len(positions)
-    assert unresolved == 0
+    placed = Counter(order.client_order_id for order in orders)
+    assert placed.keys() <= intents.keys(), "the exchange holds an order that was never intended"
+    assert {*placed.values(), *intents.values()} == {1}
+    assert (portfolio.fills_seen, portfolio.fees_paid) == (len(fills), sum(fill.fee for fill in fills))
+    assert wrong == []
+    assert closing is not None
+    assert (closing.positions, closing.cash, closing.differences) == (len(positions), cash, ())
+    assert portfolio.unresolved == set()

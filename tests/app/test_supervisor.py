@@ -84,7 +84,7 @@ class TestRuns:
         async with bot_in(tmp_path) as (bot, seen):
             before = loops()
             await asyncio.wait_for(Supervisor(bot, cycles=3).run(), WAIT_SECS)
-            assert loops() == before
+            assert loops() <= before
         assert [event.cycle for event in of(seen, CycleFinished)] == [1, 2, 3]
         assert isinstance(seen[0], RunStarted)
         assert isinstance(seen[-1], RunStopped)
@@ -133,7 +133,7 @@ class TestRuns:
             run.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await run
-            assert loops() == before
+            assert loops() <= before
         assert of(seen, RunStopped)[0].reason == "cancelled"
 
     async def test_cycles_keep_their_distance(self, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ class TestHelpers:
             before = loops()
             with pytest.raises(ExceptionGroup) as caught:
                 await asyncio.wait_for(Supervisor(bot).run(), WAIT_SECS)
-            assert loops() == before
+            assert loops() <= before
         assert caught.group_contains(LookupError, match="a bug of ours")
         assert of(seen, RunStopped)[0].reason == "LookupError: a bug of ours"
 

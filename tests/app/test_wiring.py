@@ -101,13 +101,14 @@ class TestBuild:
             await cycles(bot, 1)
             assert open_sockets() > sockets
             assert bot.fleet is not None
-            urls = [*bot.fleet.base_urls.values(), bot.fleet.control_url]
-            assert len(open_ports(urls)) == len(ProviderName) + 1
+            assert bot.venue.server is not None
+            urls = [*bot.fleet.base_urls.values(), bot.fleet.control_url, bot.venue.server.rest_url]
+            assert len(open_ports(urls)) == len(ProviderName) + 2
         assert asyncio.all_tasks() == before
         assert open_ports(urls) == []
         assert open_sockets() == sockets
         with pytest.raises(ExchangeUnavailable, match="closed"):
-            await bot.exchange.now()
+            await bot.exchange.get_balance()
         async with running(config) as next_bot:
             await cycles(next_bot, 1)
 

@@ -8,13 +8,12 @@ from statistics import fmean
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from paper_kit import START, question
 
-from jurymast.domain.market import Book, Level
 from jurymast.domain.money import CENT, CONTRACT
 from jurymast.domain.probability import sigmoid
-from jurymast.exchange.books import LEVELS, SPREAD_CENTS, STEP_SECS, BookMaker, step_at, without
+from jurymast.exchange.books import LEVELS, SPREAD_CENTS, STEP_SECS, BookMaker, step_at
 from jurymast.exchange.paths import PricePath
+from question_world import START, question
 
 seeds = st.integers(min_value=0, max_value=1_000)
 steps = st.integers(min_value=0, max_value=30 * 1_440).map(lambda minutes: step_at(START) + minutes)
@@ -102,14 +101,3 @@ def test_volume_changes_by_the_day() -> None:
 def test_a_step_is_a_minute(secs: float, steps_later: int) -> None:
     """Exchange time is cut into whole minutes; a book stands still within one."""
     assert step_at(START + timedelta(seconds=secs)) == step_at(START) + steps_later
-
-
-def test_what_was_taken_is_gone() -> None:
-    """Taken contracts leave their level, an emptied level leaves the book, others stay as they are."""
-    book = Book(
-        bids=(Level(40 * CENT, 500), Level(39 * CENT, 700)),
-        asks=(Level(42 * CENT, 300), Level(43 * CENT, 900)),
-    )
-    left = without(book, {40 * CENT: 500, 43 * CENT: 100})
-    assert left.bids == (Level(39 * CENT, 700),)
-    assert left.asks == (Level(42 * CENT, 300), Level(43 * CENT, 800))

@@ -10,10 +10,10 @@ from statistics import fmean, stdev
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from paper_kit import START, question
 
 from jurymast.domain.probability import logit, sigmoid
 from jurymast.exchange.paths import LOG_ODDS_LIMIT, NOISE_SD_MAX, NOISE_SD_MIN, PricePath
+from question_world import START, question
 
 LIFE = timedelta(days=30)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paper_kit import START, question
 
 from jurymast.domain.errors import BundleError
 from jurymast.exchange import questions as module
 from jurymast.exchange.questions import BundledEvidence, as_market, load_bundle, load_questions
+from question_world import START, question
 
 ROW: dict[str, Any] = {
     "ticker": "Q-1",
@@ -84,7 +84,7 @@ def test_a_file_of_ones_own_is_read(tmp_path: Path) -> None:
         (ROW | {"outcome": 2}, "outcome"),
         (ROW | {"outcome": True}, "outcome"),
         (ROW | {"ticker": "Q 2"}, "letters, digits"),
-        (ROW | {"event_ticker": "EV.2"}, "letters, digits"),
+        (ROW | {"event_ticker": "EV_2"}, "letters, digits"),
         (ROW | {"title": ""}, "title"),
         (ROW | {"category": "misc"}, "category"),
         (ROW | {"listed_at": "2025-11-01T00:00:00"}, "timezone"),

@@ -13,8 +13,9 @@ from jurymast.domain.decision import Abstain, AbstainReason, Decision
 from jurymast.domain.events import ProbeSent, RouteChanged
 from jurymast.domain.provider import ProviderName
 from jurymast.domain.status import EmergencyMode, ProviderStatus, RouteState
+from jurymast.intelligence.fallback_manager import FallbackSettings
 
-from .outsider_world import FORECAST, Scene, scene
+from .outsider_world import BRISK, FORECAST, Scene, scene
 
 XAI, OPENAI, ANTHROPIC, LOCAL = ProviderName
 
@@ -63,7 +64,8 @@ class TestDeadPrimary:
     @pytest.mark.parametrize("fault", [*SILENCES, *CUTS, *LIES, *REFUSALS])
     async def test_of_two_hundred_questions_fifteen_reach_it(self, fault: str) -> None:
         """Ten callers at once, whatever ails the first: every question is answered in full by the second."""
-        async with scene(XAI, OPENAI, live=True) as lab:
+        hangs = fault in SILENCES
+        async with scene(XAI, OPENAI, live=hangs, settings=BRISK if hangs else FallbackSettings()) as lab:
             await lab.ask_at_once(20, workers=2)
             before = lab[XAI].questions
             await break_down(lab, XAI, fault)

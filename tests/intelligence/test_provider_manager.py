@@ -197,7 +197,7 @@ class TestBudget:
         async with rig(providers=[XAI], budget_per_day=USD // 20) as lab:
             manager = manager_of(lab)
             await lab.fleet.set_fault("xai", "hang")
-            asking = [ask(lab, XAI, index, timeout_secs=0.3) for index in range(50)]
+            asking = [ask(lab, XAI, index, timeout_secs=1.0) for index in range(50)]
             outcomes = await asyncio.gather(*asking, return_exceptions=True)
         assert {type(outcome) for outcome in outcomes} == {ProviderError, BudgetSpentError}
         assert 0 < manager.budget.spent <= USD // 20

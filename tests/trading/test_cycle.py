@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,6 @@ from jurymast.domain.market import MarketSnapshot, Side
 from jurymast.domain.money import CENT, CONTRACT, USD
 from jurymast.domain.order import OrderIntent, OrderStatus, Purpose
 from jurymast.domain.status import EmergencyMode, TradingState
-from jurymast.exchange.matching import Holding
-from jurymast.exchange.paper import Fault
 from jurymast.policy.risk import RiskSettings
 from jurymast.trading.cycle import CycleSettings
 from jurymast.trading.gateway import RESOLVE_TRIES, client_order_id
@@ -45,10 +44,15 @@ def intents(lab: Desk, purpose: Purpose) -> list[OrderIntent]:
 
 async def resting_entry(lab: Desk) -> None:
     """Let the cycle make an entry of which only a part fills at once."""
-    lab.prices.put("Q-1", 29, best=10)
+    lab.prices.put("Q-1", 29, best=60)
     lab.judge.views["Q-1"] = 95
     await lab.cycle.run_once()
     assert len(lab.portfolio.orders) == 1
+
+
+def loops() -> set[asyncio.Task[object]]:
+    """Every task but those of the exchange's server, which keeps connections open."""
+    return {task for task in asyncio.all_tasks() if "RequestHandler" not in repr(task.get_coro())}
 
 
 class TestEntries:
@@ -64,7 +68,7 @@ class TestEntries:
         assert intent.expires_at is not None
         assert 0 < lab.portfolio.positions["Q-1"].cost <= CASH // 50
         assert (finished.scanned, finished.decided, finished.orders, finished.fills) == (1, 1, 1, 1)
-        assert await books_differ(lab) == []
+        assert books_differ(lab) == []
 
     async def test_a_view_below_the_price_buys_no(self) -> None:
         """A forecast far below the price buys the other side."""
@@ -99,7 +103,7 @@ class TestEntries:
         at_stake = sum(position.cost for position in lab.portfolio.positions.values())
         assert lab.judge.most_at_once == 4
         assert CASH * 3 // 100 < at_stake <= CASH * 4 // 100
-        assert await books_differ(lab) == []
+        assert books_differ(lab) == []
 
     async def test_what_the_risk_rules_refuse_is_recorded(self) -> None:
         """A hard limit below the sizing's wish stops the order, with gate, reason and numbers."""
@@ -111,7 +115,7 @@ class TestEntries:
         assert "$1.00" in declined.detail
         assert declined.decision_id is not None
         assert finished.orders == 0
-        assert orders_at(lab.paper) == []
+        assert orders_at(lab.house) == []
 
     async def test_the_order_rate_is_a_hard_limit(self) -> None:
         """With one order a minute allowed the second entry of a cycle is refused and recorded."""
@@ -120,7 +124,7 @@ class TestEntries:
         lab.judge.views |= {each.ticker: 95 for each in TEN[:2]}
         await lab.cycle.run_once()
         assert gates(lab) == [("risk", "order_rate")]
-        assert len(orders_at(lab.paper)) == 1
+        assert len(orders_at(lab.house)) == 1
 
 
 class TestAsking:
@@ -189,7 +193,7 @@ class TestTheWorldMovesOn:
         """More than ten cents of movement while the model was thinking ends the trade."""
         lab = await self.thought(lambda lab: lab.prices.put("Q-1", 60))
         assert gates(lab) == [("staleness", "price_moved")]
-        assert orders_at(lab.paper) == []
+        assert orders_at(lab.house) == []
 
     async def test_a_small_move_is_traded_at_the_new_price(self) -> None:
         """Within the gate the order is sized and priced on the book as it is now."""
@@ -200,7 +204,7 @@ class TestTheWorldMovesOn:
         """A forecast that took longer than its greatest age is dropped."""
         lab = await self.thought(lambda lab: setattr(lab.judge, "thinking_secs", 901.0))
         assert gates(lab) == [("staleness", "forecast_too_old")]
-        assert orders_at(lab.paper) == []
+        assert orders_at(lab.house) == []
 
     async def test_a_market_without_offers_is_not_traded(self) -> None:
         """A book that lost a side has no price to trade at."""
@@ -209,7 +213,7 @@ class TestTheWorldMovesOn:
 
     async def test_a_market_that_cannot_be_looked_at_is_not_traded(self) -> None:
         """When the second look fails the decision is declined with the exchange's words."""
-        lab = await self.thought(lambda lab: lab.paper.inject(Fault.UNAVAILABLE))
+        lab = await self.thought(lambda lab: lab.house.go_away())
         assert gates(lab) == [("market", "unavailable")]
         assert "told to be unavailable" in lab.tell(TradeDeclined)[0].detail
 
@@ -217,14 +221,14 @@ class TestTheWorldMovesOn:
         """Judgement lost between question and answer: the answer makes no order."""
         lab = await self.thought(lambda lab: setattr(lab.judge, "mode", EmergencyMode.MINIMAL))
         assert gates(lab) == [("mode", "entries_stopped")]
-        assert orders_at(lab.paper) == []
+        assert orders_at(lab.house) == []
 
 
 class TestExits:
     async def test_profit_is_left_alone_when_nothing_is_trusted(self) -> None:
         """In SUSPENDED only a breach of the hard cap is sold: at 97 cents the position stays."""
         lab = desk()
-        await lab.buy("Q-1", 20)
+        lab.buy("Q-1", 20)
         lab.judge.mode = EmergencyMode.SUSPENDED
         lab.prices.put("Q-1", 97)
         lab.clock.advance(60)
@@ -236,7 +240,7 @@ class TestExits:
     async def test_profit_is_taken_with_or_without_judgement(self, mode: EmergencyMode) -> None:
         """At 97 cents a position is sold whole, also when no model answers."""
         lab = desk()
-        await lab.buy("Q-1", 20)
+        lab.buy("Q-1", 20)
         lab.judge.mode = mode
         lab.prices.put("Q-1", 97)
         lab.clock.advance(60)
@@ -247,14 +251,14 @@ class TestExits:
         assert lab.portfolio.positions == {}
         assert lab.portfolio.realized_pnl > 0
         assert finished.orders == 1
-        assert await books_differ(lab) == []
+        assert books_differ(lab) == []
 
     @pytest.mark.parametrize("side", Side)
     async def test_a_position_beyond_the_hard_cap_is_cut_to_it(self, side: Side) -> None:
         """More than four percent of equity in one market is sold down, on either side."""
         lab = desk()
         lab.judge.mode = EmergencyMode.MINIMAL
-        await lab.buy("Q-1", 1_500, side=side)
+        lab.buy("Q-1", 1_500, side=side)
         sold = []
         for _ in range(4):
             finished = await lab.cycle.run_once()
@@ -265,7 +269,7 @@ class TestExits:
         assert first.side is side
         assert finished.equity * 39 // 1_000 < lab.portfolio.positions["Q-1"].cost <= finished.equity // 25
         assert (sold[0], sold[-1]) == (1, 0), "what is within the cap is kept"
-        assert await books_differ(lab) == []
+        assert books_differ(lab) == []
 
     async def test_a_fresh_forecast_may_end_a_position(self) -> None:
         """A live model that turned against a position sells it at a price better than its worth."""
@@ -302,12 +306,11 @@ class TestExits:
         """REDUCING stops entries and lets exits through."""
         lab = desk(*TEN[:2])
         await lab.cycle.run_once()
-        await lab.buy("Q-0", 20)
+        lab.buy("Q-0", 20)
         lab.prices.put("Q-0", 97)
         lab.clock.advance(3_600)
         lab.judge.views["Q-1"] = 95
-        with lab.paper._file.transaction():
-            lab.paper._ledger.set_holding("Q-1", Holding(500, 2_000_000))
+        lab.house.set_position("Q-1", 500, 2_000_000)
         finished = await lab.cycle.run_once()
         assert finished.state is REDUCING
         assert [intent.ticker for intent in intents(lab, Purpose.EXIT)] == ["Q-0"]
@@ -319,7 +322,7 @@ class TestStates:
         """Before the first clean reconciliation nobody is asked; after it the journal says ACTIVE."""
         lab = desk()
         assert lab.cycle.state is REDUCING
-        lab.paper.inject(Fault.UNAVAILABLE)
+        lab.house.go_away()
         finished = await lab.cycle.run_once()
         assert (finished.state, finished.scanned) == (REDUCING, 0)
         assert lab.judge.asked == []
@@ -333,7 +336,7 @@ class TestStates:
     async def test_the_first_comparison_is_recorded_even_when_it_took_two_tries(self) -> None:
         """A run that began with the exchange away still says with which books it went on."""
         lab = desk()
-        lab.paper.inject(Fault.UNAVAILABLE)
+        lab.house.go_away()
         for _ in range(3):
             await lab.cycle.run_once()
         [reconciled] = lab.tell(Reconciled)
@@ -347,8 +350,7 @@ class TestStates:
         for _ in range(cycles_before):
             await lab.cycle.run_once()
         lab.judge.mode = EmergencyMode.NORMAL
-        with lab.paper._file.transaction():
-            lab.paper._ledger.set_holding("Q-0", Holding(500, 2_000_000))
+        lab.house.set_position("Q-0", 500, 2_000_000)
         assert (await lab.cycle.run_once()).state is REDUCING
         assert lab.judge.asked == []
         assert lab.tell(Reconciled)[-1].differences == ("Q-0: ours 0, exchange 5",)
@@ -387,12 +389,12 @@ class TestStates:
         assert gates(lab) == [("risk", "reducing_only")]
         lab.line.after.clear()
         assert (await lab.cycle.run_once()).state is ACTIVE
-        assert await books_differ(lab) == []
+        assert books_differ(lab) == []
 
     @staticmethod
     def then_unavailable(lab: Desk) -> Callable[..., object]:
         async def hook(_: object) -> None:
-            lab.paper.inject(Fault.UNAVAILABLE)
+            lab.house.go_away()
 
         return hook
 
@@ -400,10 +402,10 @@ class TestStates:
         """Silence after a send: its market is left alone and nothing new is entered until it is found."""
         lab = desk(*TEN[:2])
         lab.judge.views["Q-0"] = 95
-        lab.paper.inject(Fault.ACCEPT_THEN_TIMEOUT)
+        lab.house.lose_orders("accept_then_timeout")
 
         async def nobody_answers(_: object) -> None:
-            lab.paper.inject(Fault.UNAVAILABLE, RESOLVE_TRIES)
+            lab.house.go_away(RESOLVE_TRIES)
             lab.line.before.clear()
 
         lab.line.before["place_order"] = nobody_answers
@@ -411,14 +413,14 @@ class TestStates:
         assert len(lab.tell(OrderUnresolved)) == 1
         asked = len(lab.judge.asked)
         lab.clock.advance(3_600)
-        lab.paper.inject(Fault.UNAVAILABLE, RESOLVE_TRIES)
+        lab.house.go_away(RESOLVE_TRIES)
         finished = await lab.cycle.run_once()
         assert finished.state is REDUCING
         assert "is unknown" in lab.tell(StateChanged)[-1].reason
         assert len(lab.judge.asked) == asked
         assert (await lab.cycle.run_once()).state is ACTIVE
-        assert len(orders_at(lab.paper)) == 1
-        assert await books_differ(lab) == []
+        assert len(orders_at(lab.house)) == 1
+        assert books_differ(lab) == []
 
     async def test_the_halt_latch_halts_within_a_cycle(self, tmp_path: Path) -> None:
         """The latch stops questions and takes resting entries back; lifting it resumes."""
@@ -428,7 +430,7 @@ class TestStates:
         latch.touch()
         finished = await lab.cycle.run_once()
         assert (finished.state, finished.resting_orders) == (HALTED, 0)
-        assert await lab.paper.list_open_orders() == []
+        assert lab.house.open_orders() == []
         lab.clock.advance(3_600)
         await lab.cycle.run_once()
         assert len(lab.judge.asked) == 1
@@ -447,11 +449,11 @@ class TestStates:
 
         lab.line.before["cancel_order"] = fail
         await lab.cycle.run_once()
-        assert len(await lab.paper.list_open_orders()) == 1
+        assert len(lab.house.open_orders()) == 1
         lab.line.before.clear()
         await lab.cycle.run_once()
-        assert await lab.paper.list_open_orders() == []
-        assert await books_differ(lab) == []
+        assert lab.house.open_orders() == []
+        assert books_differ(lab) == []
 
     async def test_a_failed_look_does_not_lift_a_halt(self, tmp_path: Path) -> None:
         """When fills can't be read after the cancels of a halt, the bot stays halted."""
@@ -472,13 +474,14 @@ class TestStates:
         await lab.journal.close()
         with pytest.raises(JournalUnwritable):
             await lab.cycle.run_once()
-        assert orders_at(lab.paper) == []
+        assert orders_at(lab.house) == []
 
     async def test_a_cycle_that_breaks_takes_its_other_questions_with_it(self) -> None:
         """An error in one question ends the cycle, and no straggler sends an order after that."""
         lab = desk(*TEN[:2])
         lab.judge.views["Q-1"] = 95
-        before, released = asyncio.all_tasks(), asyncio.Event()
+        await lab.line.now()
+        before, released = loops(), asyncio.Event()
 
         def stumble(snapshot: MarketSnapshot) -> None:
             if snapshot.ticker == "Q-0":
@@ -491,10 +494,10 @@ class TestStates:
         lab.line.before["get_snapshot"] = dawdle
         with pytest.raises(LookupError):
             await lab.cycle.run_once()
-        assert asyncio.all_tasks() == before
+        assert loops() == before
         released.set()
         await asyncio.sleep(0.01)
-        assert orders_at(lab.paper) == []
+        assert orders_at(lab.house) == []
 
 
 class TestModes:
@@ -510,17 +513,52 @@ class TestModes:
         assert finished.resting_orders == 0
         [cancelled] = [e.order for e in lab.tell(OrderChanged) if e.order.status is OrderStatus.CANCELED]
         assert cancelled.ticker == "Q-1"
-        assert await lab.paper.list_open_orders() == []
+        assert lab.house.open_orders() == []
         assert lab.portfolio.positions["Q-1"].count > 0, "what is held stays"
 
-    async def test_in_normal_mode_entries_rest_until_their_time(self) -> None:
-        """While judgement is good a resting entry stays, and ends after its time to live."""
+    async def test_a_resting_entry_lives_on_while_all_is_well_and_ends_with_the_bot(self) -> None:
+        """Its expiry is two minutes away and moved on by each cycle; without cycles it comes."""
         lab = desk()
         await resting_entry(lab)
-        lab.clock.advance(119)
-        assert (await lab.cycle.run_once()).resting_orders == 1
-        lab.clock.advance(2)
+        for _ in range(3):
+            lab.clock.advance(100)
+            assert (await lab.cycle.run_once()).resting_orders == 1
+        [order] = lab.house.open_orders()
+        assert order.expires_at == START + timedelta(seconds=300 + 120)
+        assert order.created_at == START, "the same order, in its place"
+        lab.clock.advance(121)
+        assert lab.house.open_orders() == []
         assert (await lab.cycle.run_once()).resting_orders == 0
+        assert books_differ(lab) == []
+
+    @pytest.mark.parametrize("change", ["old", "reducing", "unheard"])
+    async def test_a_resting_entry_without_a_standing_forecast_is_left_to_expire(self, change: str) -> None:
+        """An old forecast, books in doubt, or an exchange that refuses: the expiry comes as it was set."""
+        lab = desk(settings=CycleSettings(forecast_age_secs_max=90.0))
+        await resting_entry(lab)
+        if change == "reducing":
+            lab.house.set_position("Q-1", 100, 0)
+        if change == "unheard":
+
+            async def refuse(*_: object) -> None:
+                raise ExchangeUnavailable("away")
+
+            lab.line.before["extend_order"] = refuse
+        lab.clock.advance(119 if change == "old" else 80)
+        await lab.cycle.run_once()
+        [order] = lab.house.open_orders()
+        assert order.expires_at == START + timedelta(seconds=120)
+
+    async def test_what_a_newer_forecast_has_replaced_is_left_to_expire(self) -> None:
+        """Asked again about the same market, the entry of the older forecast is not kept alive."""
+        lab = desk(settings=CycleSettings(ask_again_secs=60.0))
+        await resting_entry(lab)
+        lab.clock.advance(61)
+        await lab.cycle.run_once()
+        lab.clock.advance(58)
+        await lab.cycle.run_once()
+        lab.clock.advance(200)
+        assert lab.house.open_orders() == []
 
     async def test_a_bot_that_starts_in_an_emergency_takes_resting_entries_back(self) -> None:
         """Killed just after judgement was lost, the next life still cancels what the last one left."""
@@ -531,7 +569,7 @@ class TestModes:
         after = restarted(lab, judge=judge)
         finished = await after.cycle.run_once()
         assert (finished.mode, finished.resting_orders) == (EmergencyMode.MINIMAL, 0)
-        assert await lab.paper.list_open_orders() == []
+        assert lab.house.open_orders() == []
 
     async def test_without_judgement_nobody_is_asked(self) -> None:
         """In MINIMAL no market is put to a model and no entry is made, and the cycle says the mode."""
@@ -575,9 +613,9 @@ class TestTotals:
     async def test_an_exit_that_sells_more_than_is_held_is_refused(self) -> None:
         """The last word before the gateway: what is not held can't be sold, and that is recorded."""
         lab = desk()
-        await lab.buy("Q-1", 5)
+        lab.buy("Q-1", 5)
         await lab.cycle.run_once()
-        snapshot = await lab.paper.get_snapshot("Q-1")
+        snapshot = await lab.line.get_snapshot("Q-1")
         tally = type("Tally", (), {"orders": 0, "fills": 0})()
         await lab.cycle._send(exit_of(), snapshot, tally)
         assert gates(lab) == [("risk", "nothing_to_reduce")]

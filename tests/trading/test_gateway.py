@@ -18,7 +18,6 @@ from jurymast.domain.errors import ExchangeUnavailable, JournalUnwritable
 from jurymast.domain.events import OrderChanged, OrderFilled, OrderIntended, OrderRefused, OrderUnresolved
 from jurymast.domain.money import CONTRACT
 from jurymast.domain.order import OrderIntent, OrderStatus, Purpose
-from jurymast.exchange.paper import Fault
 from jurymast.journal.queries import JournalReader
 from jurymast.journal.sqlite import SqliteJournal
 from jurymast.policy.risk import ALLOWED, RiskReason, Verdict
@@ -85,7 +84,7 @@ class TestSending:
         [refused] = lab.tell(OrderRefused)
         assert refused.code == "insufficient_balance"
         assert lab.portfolio.open_intents == {}
-        assert orders_at(lab.paper) == []
+        assert orders_at(lab.house) == []
 
     async def test_an_intent_without_leave_is_a_bug_and_leaves_no_trace(self) -> None:
         """Submitting what the risk rules refused raises before anything is written or sent."""
@@ -110,29 +109,29 @@ class TestSilence:
     async def test_an_order_that_arrived_unheard_is_found_not_repeated(self) -> None:
         """Taken and then silence: the exchange is asked, the order is taken over, none is sent again."""
         lab, intent = desk(), entry()
-        lab.paper.inject(Fault.ACCEPT_THEN_TIMEOUT)
+        lab.house.lose_orders("accept_then_timeout")
         order = await lab.gateway.submit(intent, ALLOWED)
         assert order is not None
         assert lab.line.calls["place_order"] == 1
-        assert orders_at(lab.paper) == [(intent.client_order_id, "executed")]
+        assert orders_at(lab.house) == [(intent.client_order_id, "executed")]
         assert story(lab) == [OrderIntended, OrderChanged]
 
     async def test_an_order_that_never_arrived_is_let_go(self) -> None:
         """Not taken and silence: asked for and not found, it is recorded as never arrived."""
         lab = desk()
-        lab.paper.inject(Fault.REJECT_THEN_TIMEOUT)
+        lab.house.lose_orders("reject_then_timeout")
         assert await lab.gateway.submit(entry(), ALLOWED) is None
         [refused] = lab.tell(OrderRefused)
         assert refused.code == "never_arrived"
         assert lab.line.calls["place_order"] == 1
         assert lab.portfolio.open_intents == {}
-        assert orders_at(lab.paper) == []
+        assert orders_at(lab.house) == []
 
     async def test_a_fate_that_cannot_be_asked_for_stays_open(self) -> None:
         """Silence, and then no exchange to ask: the market is left alone and nothing is sent for it."""
         lab, intent = desk(), entry()
-        lab.paper.inject(Fault.ACCEPT_THEN_TIMEOUT)
-        lab.paper.inject(Fault.UNAVAILABLE, RESOLVE_TRIES)
+        lab.house.lose_orders("accept_then_timeout")
+        lab.house.go_away(RESOLVE_TRIES)
         assert await lab.gateway.submit(intent, ALLOWED) is None
         assert story(lab) == [OrderIntended, OrderUnresolved]
         assert lab.portfolio.unresolved == {intent.client_order_id}
@@ -141,14 +140,14 @@ class TestSilence:
         assert lab.line.calls["place_order"] == 1
         await lab.reconciler.run_once()
         assert lab.portfolio.unresolved == set()
-        assert await books_differ(lab) == []
-        assert len(orders_at(lab.paper)) == 1
+        assert books_differ(lab) == []
+        assert len(orders_at(lab.house)) == 1
 
     async def test_an_exchange_that_comes_back_in_time_is_asked_again(self) -> None:
         """Two failed questions and one that is answered are enough to know an order's fate."""
         lab = desk()
-        lab.paper.inject(Fault.ACCEPT_THEN_TIMEOUT)
-        lab.paper.inject(Fault.UNAVAILABLE, RESOLVE_TRIES - 1)
+        lab.house.lose_orders("accept_then_timeout")
+        lab.house.go_away(RESOLVE_TRIES - 1)
         assert await lab.gateway.submit(entry(), ALLOWED) is not None
         assert lab.line.calls["find_order"] == RESOLVE_TRIES
         assert lab.clock.monotonic() > 0, "it waits between questions"
@@ -156,10 +155,10 @@ class TestSilence:
     async def test_an_id_the_exchange_knows_is_found_not_duplicated(self) -> None:
         """An order that exists already, say of a life before, becomes ours; there is still one."""
         lab, intent = desk(), entry()
-        placed = await lab.paper.place_order(intent)
+        placed = lab.house.place(intent)
         assert await lab.gateway.submit(intent, ALLOWED) == placed
         assert story(lab) == [OrderIntended, OrderChanged]
-        assert len(orders_at(lab.paper)) == 1
+        assert len(orders_at(lab.house)) == 1
 
 
 class TestHaltLatch:
@@ -230,8 +229,8 @@ class TestJournalFailure:
         again = SqliteJournal.open(path, clock=FakeClock())
         after = restarted(lab, journal=again)
         await after.reconciler.run_once(first=True)
-        assert await books_differ(after) == []
-        assert len(orders_at(lab.paper)) == lab.line.calls["place_order"]
+        assert books_differ(after) == []
+        assert len(orders_at(lab.house)) == lab.line.calls["place_order"]
         await again.close()
 
 
@@ -282,9 +281,9 @@ class TestCrash:
         [
             ("before", "place_order", False, []),
             ("after", "place_order", True, []),
-            ("before", "find_order", True, [Fault.ACCEPT_THEN_TIMEOUT]),
-            ("after", "find_order", True, [Fault.ACCEPT_THEN_TIMEOUT]),
-            ("before", "find_order", False, [Fault.REJECT_THEN_TIMEOUT]),
+            ("before", "find_order", True, ["accept_then_timeout"]),
+            ("after", "find_order", True, ["accept_then_timeout"]),
+            ("before", "find_order", False, ["reject_then_timeout"]),
             ("before", "list_fills", True, []),
             ("after", "list_fills", True, []),
             ("before", "get_balance", True, []),
@@ -297,27 +296,27 @@ class TestCrash:
         when: str,
         call: str,
         arrived: bool,
-        faults: list[Fault],
+        faults: list[str],
         price: int,
     ) -> None:
         """Wherever the process died, the next one has the exchange's books, and sends nothing twice."""
         first = journals()
         lab, intent = desk(journal=first), entry(limit_price=price)
         for fault in faults:
-            lab.paper.inject(fault)
+            lab.house.lose_orders(fault)
         await self.die_at(lab, when, call, intent)
         await first.close()
 
         after = restarted(lab, journal=journals())
         await after.reconciler.run_once(first=True)
-        assert await books_differ(after) == []
-        assert len(orders_at(after.paper)) == arrived
+        assert books_differ(after) == []
+        assert len(orders_at(after.house)) == arrived
         assert after.line.calls["place_order"] == 0, "a restart asks, it does not send"
 
         await after.gateway.submit(intent, ALLOWED)
         await after.reconciler.after_order()
-        assert [client_id for client_id, _ in orders_at(after.paper)] == [intent.client_order_id]
-        assert await books_differ(after) == []
+        assert [client_id for client_id, _ in orders_at(after.house)] == [intent.client_order_id]
+        assert books_differ(after) == []
 
     async def test_two_crashes_in_a_row_change_nothing(self, journals: Callable[[], SqliteJournal]) -> None:
         """Dying again while the first crash is being cleared up leaves one order and equal books."""
@@ -333,8 +332,8 @@ class TestCrash:
         await second.close()
         after = restarted(lab, journal=journals())
         await after.reconciler.run_once(first=True)
-        assert await books_differ(after) == []
-        assert len(orders_at(after.paper)) == 1
+        assert books_differ(after) == []
+        assert len(orders_at(after.house)) == 1
 
 
 async def whole_life(lab: Desk, intent: OrderIntent) -> None:
@@ -352,7 +351,7 @@ class TestCancelling:
         assert await lab.gateway.cancel_entries("test") == 2
         assert [event.order.status for event in lab.tell(OrderChanged)][2:] == [OrderStatus.CANCELED] * 2
         await lab.reconciler.after_order()
-        assert await books_differ(lab) == []
+        assert books_differ(lab) == []
         assert lab.portfolio.cash == CASH
 
     async def test_a_cancel_without_an_answer_is_cleared_up_later(self) -> None:
@@ -366,7 +365,7 @@ class TestCancelling:
         await lab.reconciler.run_once()
         assert lab.portfolio.unresolved == set()
         assert lab.portfolio.open_intents == {}
-        assert await books_differ(lab) == []
+        assert books_differ(lab) == []
 
 
 class TestClientOrderId:

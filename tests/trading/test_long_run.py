@@ -8,14 +8,23 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 
 import pytest
-from trading_world import CASH, Desk, ScriptedJudge, books_differ, desk, equity_at, orders_at, restarted
+from trading_world import (
+    CASH,
+    Desk,
+    House,
+    ScriptedJudge,
+    books_differ,
+    desk,
+    equity_at,
+    orders_at,
+    restarted,
+)
 
 from jurymast.domain.events import CycleFinished, OrderFilled, OrderIntended, OrderRefused, PositionSettled
 from jurymast.domain.market import MarketSnapshot
 from jurymast.domain.money import CENT, CONTRACT
 from jurymast.domain.order import Purpose
 from jurymast.domain.status import TradingState
-from jurymast.exchange.paper import Fault, PaperExchange
 from jurymast.exchange.questions import load_bundle
 from jurymast.policy.exits import ExitSettings
 from jurymast.ports import Clock
@@ -23,7 +32,7 @@ from jurymast.testing.clock import FakeClock
 from jurymast.trading.cycle import CycleSettings
 
 CYCLES = 40
-STEP_SECS = (1_800.0, 6 * 3_600.0)
+STEP_SECS = (1_800.0, 8 * 3_600.0)
 SILENCE_SHARE = 0.25
 OUTAGE_SHARE = 0.02
 CALLS_STRUCK = ("list_fills", "list_snapshots", "get_snapshot", "find_order", "list_positions", "get_balance")
@@ -34,7 +43,7 @@ SETTINGS = CycleSettings(
     decisions_max=12,
     ask_again_secs=3_600.0,
     forecast_age_secs_max=12 * 3_600.0,
-    exits=ExitSettings(take_profit_at=94 * CENT, hard_market_cap_bp=150),
+    exits=ExitSettings(take_profit_at=94 * CENT, hard_market_cap_bp=185),
 )
 """Eager to leave, so that every kind of exit happens within the days played."""
 
@@ -53,10 +62,8 @@ class Opinionated(ScriptedJudge):
 
 def begin(seed: int) -> Desk:
     clock = FakeClock(BEGIN)
-    paper = PaperExchange(
-        QUESTIONS, database=":memory:", clock=clock, seed=seed, start=BEGIN, speed=1.0, cash=CASH
-    )
-    return desk(*QUESTIONS, paper=paper, clock=clock, judge=Opinionated(clock, seed), settings=SETTINGS)
+    house = House(QUESTIONS, clock, start=BEGIN, seed=seed)
+    return desk(*QUESTIONS, house=house, clock=clock, judge=Opinionated(clock, seed), settings=SETTINGS)
 
 
 def strew_faults(lab: Desk, dice: random.Random) -> None:
@@ -64,19 +71,19 @@ def strew_faults(lab: Desk, dice: random.Random) -> None:
 
     async def silence(*_: object) -> None:
         if dice.random() < SILENCE_SHARE:
-            lab.paper.inject(dice.choice([Fault.ACCEPT_THEN_TIMEOUT, Fault.REJECT_THEN_TIMEOUT]))
-            lab.paper.inject(Fault.UNAVAILABLE, dice.choice([0, 0, 1, 2, 3, 4]))
+            lab.house.lose_orders(dice.choice(["accept_then_timeout", "reject_then_timeout"]))
+            lab.house.go_away(dice.choice([0, 0, 1, 2, 3, 4]))
 
     async def outage(*_: object) -> None:
         if dice.random() < OUTAGE_SHARE:
-            lab.paper.inject(Fault.UNAVAILABLE, dice.randint(1, 3))
+            lab.house.go_away(dice.randint(1, 3))
 
     lab.line.before = {"place_order": silence} | dict.fromkeys(CALLS_STRUCK, outage)
 
 
 def mend(lab: Desk) -> None:
     lab.line.before = {}
-    lab.paper._faults.clear()
+    lab.house.mend()
 
 
 async def tapped_cycle(lab: Desk) -> CycleFinished:
@@ -87,13 +94,12 @@ async def tapped_cycle(lab: Desk) -> CycleFinished:
         seen.update((snapshot.ticker, snapshot) for snapshot in snapshots)
 
     lab.line.after["list_snapshots"] = keep
+    lab.house.tick()
     finished = await lab.cycle.run_once()
-    waiting, lab.paper._faults = lab.paper._faults, Counter()
     if finished.state is TradingState.ACTIVE and not lab.portfolio.unresolved:
-        assert await books_differ(lab) == []
+        assert books_differ(lab) == []
         assert finished.cash == lab.portfolio.cash
-        assert finished.equity == await equity_at(lab, seen)
-    lab.paper._faults = waiting
+        assert finished.equity == equity_at(lab, seen)
     return finished
 
 
@@ -111,7 +117,7 @@ def assert_each_once(lab: Desk) -> None:
     intended = Counter(e.intent.client_order_id for e in journal if isinstance(e, OrderIntended))
     fills = Counter(e.fill.fill_id for e in journal if isinstance(e, OrderFilled))
     paid = Counter(e.settlement.ticker for e in journal if isinstance(e, PositionSettled))
-    placed = Counter(client_order_id for client_order_id, _ in orders_at(lab.paper))
+    placed = Counter(client_order_id for client_order_id, _ in orders_at(lab.house))
     assert {*intended.values(), *fills.values(), *placed.values()} == {1}
     assert set(paid.values()) <= {1}
     assert placed.keys() <= intended.keys()
@@ -127,10 +133,11 @@ async def test_the_books_are_the_exchanges_after_every_cycle(seed: int) -> None:
         states[(await tapped_cycle(lab)).state] += 1
         lab.clock.advance(dice.uniform(*STEP_SECS))
     mend(lab)
+    lab.clock.advance(30 * 86_400.0)
     for _ in range(2):
         await tapped_cycle(lab)
         lab.clock.advance(60.0)
-        assert await books_differ(lab) == []
+        assert books_differ(lab) == []
     await assert_it_adds_up(lab)
     assert_each_once(lab)
     purposes = Counter(event.intent.purpose for event in lab.tell(OrderIntended))
@@ -155,7 +162,7 @@ async def test_a_bot_that_keeps_dying_adds_up_all_the_same(seed: int) -> None:
     mend(lab)
     lab = restarted(lab, judge=lab.judge, settings=SETTINGS)
     await tapped_cycle(lab)
-    assert await books_differ(lab) == []
+    assert books_differ(lab) == []
     await assert_it_adds_up(lab)
     assert_each_once(lab)
-    assert len(orders_at(lab.paper)) > 30
+    assert len(orders_at(lab.house)) > 30

@@ -66,8 +66,8 @@ async def test_when_every_provider_is_gone_only_entries_stop() -> None:
     async with rig() as lab:
         outage = Outage(lab)
         trading = outage.desk
-        await trading.buy("CHEAP", 100)
-        await trading.buy("SOON", 200)
+        trading.buy("CHEAP", 100)
+        trading.buy("SOON", 200)
         healthy = await outage.cycles(2)
         assert {row.mode for row in healthy} == {EmergencyMode.NORMAL}
         assert outage.intents(Purpose.ENTRY) != []
@@ -83,7 +83,7 @@ async def test_when_every_provider_is_gone_only_entries_stop() -> None:
 
         trading.prices.put("CHEAP", 97)
         held = next(ticker for ticker in trading.portfolio.positions if ticker not in {"CHEAP", "SOON"})
-        await trading.buy(held, 2_000)
+        trading.buy(held, 2_000)
         emergency = await outage.cycles(2)
         lab.clock.advance(2 * 3_600)
         emergency += await outage.cycles(1)
@@ -94,7 +94,7 @@ async def test_when_every_provider_is_gone_only_entries_stop() -> None:
         assert reasons == {"CHEAP": "take_profit", held: "cap_breach"}
         [settled] = trading.tell(PositionSettled)
         assert (settled.ticker, settled.settlement.revenue) == ("SOON", 200_000_000)
-        assert await books_differ(trading) == []
+        assert books_differ(trading) == []
 
         await lab.fleet.clear_faults("all")
         dawn = len(trading.told)
@@ -103,7 +103,7 @@ async def test_when_every_provider_is_gone_only_entries_stop() -> None:
         assert modes == [EmergencyMode.MINIMAL, EmergencyMode.CONSERVATIVE, EmergencyMode.NORMAL]
         assert outage.intents(Purpose.ENTRY, dawn) != [], "recovery resumes entries"
         assert better[-1].active_route == "xai/grok-4.3"
-        assert await books_differ(trading) == []
+        assert books_differ(trading) == []
 
 
 async def test_losing_all_providers_sells_nothing_in_panic() -> None:

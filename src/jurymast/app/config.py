@@ -10,6 +10,8 @@ from pathlib import Path
 from jurymast.app.settings import REQUIRED, bounded, documented
 from jurymast.domain.money import Micros, usd
 from jurymast.domain.provider import ProviderConfig, ProviderName, Secret
+from jurymast.exchange.embedded.server.limits import TIERS
+from jurymast.exchange.kalshi.hosts import Environment
 from jurymast.policy.deadline import WorkSettings
 from jurymast.policy.detector import DetectorSettings
 from jurymast.policy.ladder import LadderSettings
@@ -22,19 +24,56 @@ DAY = 24 * HOUR
 class BotSection:
     """The process itself."""
 
-    data_dir: str = documented("jurymast-data", doc="of the journal, the paper exchange and the halt latch")
+    data_dir: str = documented("jurymast-data", doc="of the journal, the embedded exchange, the halt latch")
     seed: int = bounded(0, low=0, high=2**31, unit="", doc="of every random choice, here and in the lab")
     cycle_secs: float = bounded(30.0, low=0.1, high=HOUR, unit="s", doc="from one cycle's start to the next")
 
 
 @dataclass(frozen=True, slots=True)
-class ExchangeSection:
-    """The embedded exchange: SIMULATED flow around real questions with real outcomes."""
+class KeySection:
+    """An API key of one environment: its id and its private half as PEM text."""
 
-    cash_usd: int = bounded(10_000, low=1, high=10_000_000, unit="USD", doc="cash at the first start")
-    speed: float = bounded(1_800.0, low=0.1, high=100_000.0, unit="x", doc="exchange seconds per second")
-    start: datetime = documented(datetime(2025, 12, 12, tzinfo=UTC), doc="exchange time of the first start")
-    questions: str = documented("", doc="file of questions, JSON lines; empty for the bundled ones")
+    id: str = documented(REQUIRED, doc="of the key, as the account's page shows it")
+    private_key: Secret = documented(
+        REQUIRED, doc='{ file = "PATH" } or { env = "NAME" }: Ed25519 or RSA, PEM'
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeSection:
+    """Where orders go. The embedded exchange is SIMULATED flow around real questions with real outcomes."""
+
+    host: Environment = documented(
+        Environment.EMBEDDED, doc="embedded, demo (Kalshi's, play money) or production (real money)"
+    )
+    live: bool = documented(False, doc="real money is meant; host production wants JURYMAST_LIVE=yes as well")
+    keys: dict[Environment, KeySection] = documented({}, doc="by host; a key goes to its own host only")
+    series: tuple[str, ...] = documented((), doc="series to trade; empty for all")
+    group_contracts_max: int = bounded(
+        20_000,
+        low=1,
+        high=1_000_000,
+        unit="contracts",
+        doc="filled in 15 s before the exchange pulls all orders",
+    )
+    url: str = documented("", doc="of an embedded exchange that runs already; empty starts one")
+    port: int = bounded(0, low=0, high=65_535, unit="", doc="of the one that is started; 0 takes a free one")
+    tier: str = documented("prestige", doc="rate limits of the one that is started, in Kalshi's words")
+    cash_usd: int = bounded(10_000, low=1, high=10_000_000, unit="USD", doc="play money at its first start")
+    speed: float = bounded(1_800.0, low=0.1, high=100_000.0, unit="x", doc="its seconds per second")
+    start: datetime = documented(datetime(2025, 12, 12, tzinfo=UTC), doc="its time at the first start")
+    questions: str = documented("", doc="its file of questions, JSON lines; empty for the bundled ones")
+    tape: str = documented("", doc="a tape it plays instead of questions, in the tape's own time")
+
+    def __post_init__(self) -> None:
+        if self.tier not in TIERS:
+            raise ValueError(f"tier {self.tier!r} is none of {', '.join(TIERS)}")
+        if self.url and self.host is not Environment.EMBEDDED:
+            raise ValueError(
+                f"url names an embedded exchange, but host is {self.host}: leave out one of them"
+            )
+        if self.tape and (self.url or self.questions or self.host is not Environment.EMBEDDED):
+            raise ValueError("a tape is played by an exchange started here: no url, questions or other host")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +202,9 @@ class ProviderSection:
     enabled: bool = documented(True, doc="whether it may be asked")
     api_key: Secret = documented(Secret(), doc='{ env = "NAME" } or { file = "PATH" }, never the key itself')
     max_concurrent: int = bounded(8, low=1, high=1_000, unit="", doc="requests under way at once")
+    context_tokens: int = bounded(
+        0, low=0, high=100_000_000, unit="tokens", doc="its models hold; 0 leaves it to the price list"
+    )
     stream: bool = documented(True, doc="stream answers, so that a stall is seen early")
     edge: str = documented("internet", doc="what it stands behind; providers of one edge may fail together")
     instances: dict[str, InstanceSection] = documented({}, doc="several keys, regions or servers, by name")
@@ -177,6 +219,7 @@ class ProviderSection:
                 priority=self.priority,
                 api_key=instance.api_key or self.api_key,
                 max_concurrent=self.max_concurrent,
+                context_tokens=self.context_tokens or None,
                 stream=self.stream,
                 instance=label,
                 weight=instance.weight,
@@ -230,7 +273,7 @@ class Config:
 
     @property
     def exchange_path(self) -> Path:
-        return self.data_dir / "paper-exchange.db"
+        return self.data_dir / "embedded-exchange.db"
 
     @property
     def halt_path(self) -> Path:

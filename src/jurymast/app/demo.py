@@ -32,6 +32,7 @@ from jurymast.domain.order import Purpose
 from jurymast.domain.probability import brier
 from jurymast.domain.provider import ProviderName
 from jurymast.domain.status import EmergencyMode
+from jurymast.exchange.embedded.server.limits import UNLIMITED
 from jurymast.exchange.questions import load_bundle
 from jurymast.testing.clock import FakeClock
 
@@ -122,20 +123,23 @@ class Demo:
         with tempfile.TemporaryDirectory(prefix="jurymast-demo-") as directory:
             clock = FakeClock(START)
             config = demo_config(Path(directory), self._report.seed, self._pace_secs)
-            async with build(config, clock=clock, watch=self._note, concurrency_max=1) as bot:
+            async with build(config, clock=clock, watch=self._note, concurrency_max=1, ticking=False) as bot:
                 for phase in PHASES:
                     await self._play(phase, bot, clock)
                 await self._settle(bot)
         return self._report
 
     async def _play(self, phase: Phase, bot: Bot, clock: FakeClock) -> None:
+        house = bot.venue.house
         assert bot.fleet is not None  # noqa: S101 (narrowing: the demo always emulates)
+        assert house is not None  # noqa: S101 (and always embeds)
         self._tell(phase)
         await bot.fleet.clear_faults("all")
         for provider, fault in phase.faults:
             await bot.fleet.set_fault(provider, fault)
         for _ in range(phase.cycles):
             await bot.fallback.check_recovery()
+            house.tick()
             await bot.cycle.run_once()
             clock.advance(CYCLE_SECS)
             if self._pace_secs:
@@ -198,7 +202,7 @@ def demo_config(directory: Path, seed: int, pace_secs: float) -> Config:
     return replace(
         base,
         bot=BotSection(data_dir=str(directory), seed=seed, cycle_secs=CYCLE_SECS),
-        exchange=replace(base.exchange, cash_usd=CASH_USD, speed=240.0),
+        exchange=replace(base.exchange, cash_usd=CASH_USD, speed=240.0, tier=UNLIMITED),
         trading=TradingSection(
             decision_deadline_secs=8.0, decisions_per_cycle=4, ask_again_secs=600.0, concurrency=1
         ),

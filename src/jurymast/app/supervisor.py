@@ -1,4 +1,4 @@
-"""Keeps a bot running until it is told to stop: cycles, recovery probes, weather.
+"""Keeps a bot running until it is told to stop: cycles, recovery probes, news of the exchange, weather.
 
 Crash-only: an error that nobody can mend stops the process, and the next start is the normal start.
 """
@@ -14,6 +14,8 @@ from jurymast.domain.events import RunStarted, RunStopped
 from jurymast.lab.emulators.weather import parse_script, play, seeded_weather
 
 RECOVERY_SECS = 1.0
+NEWS_GAP_SECS = 2.0
+"""Between two looks at the account because of news: reads are rationed."""
 WEATHER_SECS = 3_600.0
 OPENING = parse_script(
     """
@@ -55,12 +57,18 @@ class Supervisor:
         )
         try:
             async with asyncio.TaskGroup() as tasks:
-                helpers = [tasks.create_task(self._recovery())]
+                helpers = [
+                    tasks.create_task(self._recovery()),
+                    tasks.create_task(bot.venue.listener.run()),
+                    tasks.create_task(self._heed()),
+                ]
                 if bot.fleet is not None and bot.config.lab.weather:
                     helpers.append(tasks.create_task(self._weather()))
                 await self._cycle()
                 for helper in helpers:
                     helper.cancel()
+            await bot.venue.stand_still()
+            await bot.cycle.square(closing=True)
         except asyncio.CancelledError:
             self._reason = "cancelled"
             raise
@@ -91,6 +99,13 @@ class Supervisor:
         while True:
             await self._bot.fallback.check_recovery()
             await self._bot.clock.sleep(RECOVERY_SECS)
+
+    async def _heed(self) -> None:
+        """Look at the account when the exchange has news of it, not only once in a cycle."""
+        while True:
+            await self._bot.exchange.news()
+            await self._bot.cycle.square()
+            await self._bot.clock.sleep(NEWS_GAP_SECS)
 
     async def _weather(self) -> None:
         """Outages of the emulated providers: the opening, then seeded ones, hour after hour."""

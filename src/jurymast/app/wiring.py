@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
-from typing import Final
 
 from jurymast.app.config import Config
+from jurymast.app.exchange import Venue, check_armed, open_exchange
+from jurymast.app.restart import earlier_run
 from jurymast.domain.errors import ConfigError, JournalUnwritable
 from jurymast.domain.events import (
-    DecisionAbstained,
-    DecisionMade,
     Event,
     FaultInjected,
-    ModeChanged,
-    ProbeSent,
-    RouteChanged,
-    ShadowAnswered,
 )
-from jurymast.domain.money import Micros
-from jurymast.domain.provider import ProviderConfig, ProviderName, Route
-from jurymast.domain.status import EmergencyMode
-from jurymast.exchange.paper import PaperExchange
+from jurymast.domain.provider import ProviderConfig, ProviderName
+from jurymast.exchange.kalshi.exchange import KalshiExchange
 from jurymast.exchange.paths import PricePath
 from jurymast.exchange.questions import BundledEvidence, Question, load_bundle, load_questions
 from jurymast.intelligence.assembly import connect
 from jurymast.intelligence.enhanced_client import EnhancedAIClient
 from jurymast.intelligence.fallback_manager import FallbackManager, FallbackSettings
-from jurymast.journal.queries import JournalReader
 from jurymast.journal.sqlite import SqliteJournal
 from jurymast.lab.emulators.fleet import EmulatorFleet
 from jurymast.lab.rig import EMULATED_KEY
 from jurymast.lab.world import QuestionOracle
-from jurymast.policy.detector import RouteHealth, revive
 from jurymast.policy.exits import ExitSettings
-from jurymast.policy.restart import Earlier
 from jurymast.policy.risk import RiskSettings
 from jurymast.ports import Clock
 from jurymast.trading.cycle import CycleSettings, TradingCycle
@@ -58,10 +48,14 @@ class Bot:
     journal: SqliteJournal
     recorder: Recorder
     portfolio: Portfolio
-    exchange: PaperExchange
+    venue: Venue
     client: EnhancedAIClient
     cycle: TradingCycle
     fleet: EmulatorFleet | None
+
+    @property
+    def exchange(self) -> KalshiExchange:
+        return self.venue.exchange
 
     @property
     def fallback(self) -> FallbackManager:
@@ -70,7 +64,8 @@ class Bot:
     @property
     def simulated(self) -> tuple[str, ...]:
         """Which parts are not real, for every screen that shows their doings."""
-        return ("exchange", "providers") if self.fleet is not None else ("exchange",)
+        exchange = ("exchange",) if self.venue.simulated else ()
+        return exchange if self.fleet is None else (*exchange, "providers")
 
 
 @asynccontextmanager
@@ -80,27 +75,26 @@ async def build(
     clock: Clock,
     watch: Callable[[Event], None] = lambda _: None,
     concurrency_max: int | None = None,
+    ticking: bool = True,
+    environ: Mapping[str, str] = os.environ,
 ) -> AsyncIterator[Bot]:
-    """Put a bot together and take it apart again in order. ``watch`` sees every event."""
+    """Put a bot together and take it apart again in order. ``watch`` sees every event.
+
+    ``ticking`` off leaves it to the caller when the crowd of an embedded exchange acts.
+    """
+    check_armed(config, environ)
     _prepare(config.data_dir)
-    questions = _questions(config)
     async with AsyncExitStack() as stack:
         journal = SqliteJournal.open(config.journal_path, clock=clock)
         stack.push_async_callback(journal.close)
         portfolio = Portfolio()
         portfolio.replay(recorded.event for recorded in journal.read(BOOK_EVENTS))
         recorder = Recorder(journal, portfolio, watch)
-        exchange = PaperExchange(
-            questions,
-            database=config.exchange_path,
-            clock=clock,
-            seed=config.bot.seed,
-            start=config.exchange.start,
-            speed=config.exchange.speed,
-            cash=config.exchange.cash_usd * 1_000_000,
+        venue = await open_exchange(
+            config, _questions(config), clock=clock, environ=environ, stack=stack, ticking=ticking
         )
-        stack.push_async_callback(exchange.close)
-        fleet = await _emulators(config, questions, clock, recorder, stack) if config.lab.emulate else None
+        exchange = venue.exchange
+        fleet = await _emulators(config, venue, clock, recorder, stack) if config.lab.emulate else None
         client = await stack.enter_async_context(
             connect(
                 provider_configs(config, fleet),
@@ -109,14 +103,14 @@ async def build(
                 settings=_fallback_settings(config),
                 budget_per_day=config.budget_per_day,
                 seed=config.bot.seed,
-                earlier=_earlier(journal, clock, config),
+                earlier=earlier_run(journal, clock, config),
             )
         )
         gateway = Gateway(exchange, recorder, portfolio, clock=clock, halt_file=config.halt_path)
         cycle = TradingCycle(
             exchange=exchange,
             judge=client,
-            evidence=BundledEvidence(questions),
+            evidence=BundledEvidence(venue.questions),
             recorder=recorder,
             portfolio=portfolio,
             gateway=gateway,
@@ -124,7 +118,7 @@ async def build(
             clock=clock,
             settings=_cycle_settings(config, concurrency_max),
         )
-        yield Bot(config, clock, journal, recorder, portfolio, exchange, client, cycle, fleet)
+        yield Bot(config, clock, journal, recorder, portfolio, venue, client, cycle, fleet)
 
 
 def provider_configs(config: Config, fleet: EmulatorFleet | None) -> tuple[ProviderConfig, ...]:
@@ -151,7 +145,7 @@ def provider_configs(config: Config, fleet: EmulatorFleet | None) -> tuple[Provi
 
 async def _emulators(
     config: Config,
-    questions: tuple[Question, ...],
+    venue: Venue,
     clock: Clock,
     recorder: Recorder,
     stack: AsyncExitStack,
@@ -160,7 +154,7 @@ async def _emulators(
         recorder.emit(FaultInjected(at=clock.utc_now(), provider=provider, model=model, fault=fault))
 
     fleet = EmulatorFleet(
-        QuestionOracle(questions, PricePath(config.bot.seed)),
+        QuestionOracle(venue.questions, PricePath(venue.seed)),
         seed=config.bot.seed,
         latency_scale=config.lab.latency_scale,
         models={name: section.models for name, section in config.providers.enabled().items()},
@@ -202,43 +196,6 @@ def _cycle_settings(config: Config, concurrency_max: int | None) -> CycleSetting
         ),
         exits=ExitSettings(),
     )
-
-
-def _earlier(journal: SqliteJournal, clock: Clock, config: Config) -> Earlier:
-    """What the run before left: a restart is no evidence that judgement is better, nor new money."""
-    now, wall = clock.monotonic(), clock.utc_now()
-    healths: dict[Route, RouteHealth] = {}
-    for recorded in journal.read((RouteChanged,)):
-        if isinstance(event := recorded.event, RouteChanged):
-            healths[event.route] = revive(event.new, event.reason, now, config.detector)
-    with JournalReader(config.journal_path) as reader:
-        last = reader.last(ModeChanged)
-        window = timedelta(seconds=config.ladder.flap_window_secs)
-        changes = [recorded.event.at for recorded in reader.since(wall - window, (ModeChanged,))]
-        midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
-        paid = reader.since(midnight, _PAID)
-    return Earlier(
-        mode=last.new if last is not None else EmergencyMode.NORMAL,
-        mode_changes=tuple(now - (wall - at).total_seconds() for at in reversed(changes)),
-        healths=healths,
-        spent=sum(_cost(recorded.event) for recorded in paid),
-    )
-
-
-_PAID: Final = (DecisionMade, DecisionAbstained, ProbeSent, ShadowAnswered)
-
-
-def _cost(event: Event) -> Micros:
-    """AI money an event tells of, in micro-dollars."""
-    match event:
-        case DecisionMade():
-            return event.decision.cost
-        case DecisionAbstained():
-            return event.abstain.cost
-        case ProbeSent() | ShadowAnswered():
-            return event.cost
-        case _:
-            return 0
 
 
 def _prepare(directory: Path) -> None:

@@ -1,1 +1,1 @@
-"""Where orders live: the embedded paper exchange on real, resolved questions."""
+"""Where orders live: Kalshi's wire, an exchange that speaks it embedded on real questions, and those."""

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Final
 
 from jurymast.domain.market import Book, Level
-from jurymast.domain.money import CENT, CONTRACT, Centi, Micros
+from jurymast.domain.money import CENT, CONTRACT, Centi
 from jurymast.domain.probability import sigmoid
 from jurymast.exchange.paths import PricePath
 from jurymast.exchange.questions import Question
@@ -88,13 +88,3 @@ def _percent(seed: int, ticker: str, day: int) -> int:
 def _level(cents: int, contracts: int) -> Level:
     """Levels repeat across markets and are immutable: tens of thousands of books share a few of them."""
     return Level(cents * CENT, contracts * CONTRACT)
-
-
-def without(book: Book, taken: dict[Micros, Centi]) -> Book:
-    """The book less what was taken from it, by YES price; a level that is used up goes."""
-    return Book(_less(book.bids, taken), _less(book.asks, taken))
-
-
-def _less(levels: tuple[Level, ...], taken: dict[Micros, Centi]) -> tuple[Level, ...]:
-    left = ((level.price, level.count - taken.get(level.price, 0)) for level in levels)
-    return tuple(Level(price, count) for price, count in left if count > 0)

@@ -4,7 +4,7 @@ The bundled set is ForecastBench's (Karger et al., ICLR 2025, arXiv 2409.19839; 
 ``bundle/ATTRIBUTION.md``). A file of one's own has the same format: JSON Lines, plain or ``.gz``, UTF-8,
 one object a line with these fields (others are ignored):
 
-    ticker             letters, digits and -, at most 64; unique in the file
+    ticker             letters, digits, - and ., at most 64; unique in the file
     event_ticker       optional, the same characters; questions that share it are correlated
     source, source_id  where the question comes from, and its id there
     title              the question
@@ -39,7 +39,7 @@ BUNDLE: Final = Path(__file__).with_name("bundle") / "questions.jsonl.gz"
 MAX_QUESTIONS: Final = 100_000
 MAX_LINE_BYTES: Final = 65_536
 MAX_EVIDENCE_CHARS: Final = 1_500
-_TICKER: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
+_TICKER: Final = re.compile(r"[A-Za-z0-9.-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Question:
             object.__setattr__(self, "event_ticker", f"EV-{self.ticker}"[:64])
         for ticker in (self.ticker, self.event_ticker):
             if not _TICKER.fullmatch(ticker):
-                raise ValueError(f"ticker {ticker!r} has other characters than letters, digits and -")
+                raise ValueError(f"ticker {ticker!r} has other characters than letters, digits, - and .")
         if not self.title:
             raise ValueError("the title is empty")
         if not 0.0 < self.crowd_probability < 1.0:
@@ -82,10 +82,15 @@ def as_market(question: Question) -> Market:
         event_ticker=question.event_ticker,
         category=question.category,
         title=question.title,
-        rules=question.rules or "No rules were published beyond the title.",
+        rules=rules_of(question),
         open_time=question.listed_at,
         close_time=question.close_time,
     )
+
+
+def rules_of(question: Question) -> str:
+    """How it resolves, in the words of its source."""
+    return question.rules or "No rules were published beyond the title."
 
 
 _Zoned = Annotated[datetime, msgspec.Meta(tz=True)]

@@ -130,6 +130,18 @@ def fee(price: Micros, count: Centi, *, maker: bool = False, schedule: FeeSchedu
     return _rounded_up(price, count, schedule.rate(maker=maker), schedule.precision)
 
 
+def resting_reserve(schedule: FeeSchedule, price: Micros, count: Centi) -> Micros:
+    """What fees may take beyond the price of a resting order, if every hundredth of a contract is matched
+    and rounded alone.
+
+    Nothing where makers pay nothing and prices are whole cents, as on most markets.
+    """
+    aligned = price % CENT == 0 and schedule.precision <= CENT // CONTRACT
+    if not schedule.maker_millionths and aligned:
+        return 0
+    return fee(price, count, maker=True, schedule=schedule) + count * schedule.precision
+
+
 def fee_per_contract(price: Micros, *, schedule: FeeSchedule = DIRECT_MEMBER) -> Micros:
     """Taker fee of one contract in micro-dollars, rounded up: what an edge has to earn first."""
     return fee(price, CONTRACT, schedule=schedule)

@@ -32,6 +32,8 @@ from jurymast.trading.portfolio import Portfolio
 from jurymast.trading.reconcile import Progress, Reconciler
 from jurymast.trading.recorder import Recorder
 
+SEEN_SECS_MAX = 60.0
+"""A market seen longer ago is looked at again before a model is asked about it."""
 SCREENED_PAGE = 1_000
 """Reasons journalled at once; the journal's queue is bounded."""
 
@@ -114,15 +116,35 @@ class TradingCycle:
         self._mode = judge.mode
         self._reconciled = False
         self._equity: Micros = 0
+        self._turn = asyncio.Lock()
+        self._heard = Progress(0, 0, ())
 
     async def run_once(self) -> CycleFinished:
         """One cycle, start to end. Raises JournalUnwritable only: without a journal there is no trading."""
+        async with self._turn:
+            return await self._run()
+
+    async def square(self, *, closing: bool = False) -> None:
+        """Between two cycles, because the exchange has news: take over what filled and was paid.
+
+        ``closing`` puts the result on record, as the last word of a run. Nothing is sent, and doubts are the
+        next cycle's. Raises JournalUnwritable only.
+        """
+        async with self._turn:
+            if not self._reconciled:
+                return
+            try:
+                self._heard = self._heard.plus(await self._reconciler.run_once(first=closing))
+            except ReconcileError as error:
+                await self._set_state(self.state.safest(TradingState.REDUCING), str(error))
+
+    async def _run(self) -> CycleFinished:
         started = self._clock.monotonic()
         tally = _Tally()
         snapshots: dict[str, MarketSnapshot] = {}
         try:
-            progress = await self._reconciler.run_once(first=not self._reconciled)
-            self._reconciled = True
+            progress = self._heard.plus(await self._reconciler.run_once(first=not self._reconciled))
+            self._reconciled, self._heard = True, Progress(0, 0, ())
             snapshots = {snapshot.ticker: snapshot for snapshot in await self._exchange.list_snapshots()}
             now = await self._exchange.now()
         except (ReconcileError, ExchangeError) as error:
@@ -133,6 +155,7 @@ class TradingCycle:
         self._forget_closed(snapshots)
         await self._set_state(*self._called_for(progress))
         await self._withdraw(tally)
+        await self._keep_alive(now)
         await self._leave(snapshots, now, tally)
         if TABLE[self._judge.mode].entries and self.state is TradingState.ACTIVE:
             await self._enter(snapshots, tally)
@@ -170,6 +193,30 @@ class TradingCycle:
             reason = "trading is halted" if halted else f"mode {mode}"
             if await self._gateway.cancel_entries(reason):
                 await self._catch_up(tally)
+
+    async def _keep_alive(self, now: datetime) -> None:
+        """Resting entries expire soon, so that they end with a bot that dies. While all is well, those
+        live on whose forecast is the latest of its market and fresh."""
+        rules = TABLE[self._judge.mode]
+        if self.state is not TradingState.ACTIVE or not rules.entries:
+            return
+        lifetime = self._exchange_span(rules.entry_ttl_secs)
+        for order in list(self._portfolio.orders.values()):
+            intent = self._portfolio.open_intents[order.client_order_id]
+            if order.expires_at is None or order.expires_at - now > lifetime / 2:
+                continue
+            if self._stands(intent):
+                await self._gateway.extend(intent, order, now + lifetime)
+
+    def _stands(self, intent: OrderIntent) -> bool:
+        """Whether the forecast behind an order is still what we think."""
+        decision, at = self._decisions.get(intent.ticker, (None, 0.0))
+        fresh = self._clock.monotonic() - at <= self.settings.forecast_age_secs_max
+        return fresh and decision is not None and decision.decision_id == intent.decision_id
+
+    def _exchange_span(self, secs: float) -> timedelta:
+        """What passes at the exchange in so many seconds of ours."""
+        return timedelta(seconds=secs * self._exchange.speed)
 
     # Exits
 
@@ -260,7 +307,10 @@ class TradingCycle:
         asked = self._asked.get(snapshot.ticker)
         return (asked.at if asked else float("-inf"), -snapshot.volume_24h, snapshot.ticker)
 
-    async def _consider(self, snapshot: MarketSnapshot, tally: _Tally) -> None:
+    async def _consider(self, listed: MarketSnapshot, tally: _Tally) -> None:
+        snapshot = await self._seen_lately(listed)
+        if snapshot is None:
+            return
         self._asked[snapshot.ticker] = _Asked(self._clock.monotonic(), snapshot.book.mid)
         evidence = await self._evidence.evidence_for(snapshot.market, snapshot.as_of)
         answer = await self._judge.get_trading_decision(
@@ -272,6 +322,17 @@ class TradingCycle:
         tally.decided += 1
         async with self._trade:  # one order at a time, each sized on what the one before has left
             await self._act(answer, snapshot, tally)
+
+    async def _seen_lately(self, listed: MarketSnapshot) -> MarketSnapshot | None:
+        """The market as it is, if it was listed long ago; None when it is no more worth a question."""
+        try:
+            if await self._exchange.now() - listed.as_of <= self._exchange_span(SEEN_SECS_MAX):
+                return listed
+            snapshot = await self._exchange.get_snapshot(listed.ticker)
+        except ExchangeError:
+            return None
+        rules = TABLE[self._judge.mode]
+        return None if screen(snapshot, rules, self.settings.secs_to_close_max) else snapshot
 
     async def _act(self, decision: Decision, asked: MarketSnapshot, tally: _Tally) -> None:
         try:
@@ -288,7 +349,8 @@ class TradingCycle:
         if isinstance(sized, Declined):
             self._decline(decision, sized)
             return
-        await self._send(_entry_intent(decision, snapshot, sized, rules), snapshot, tally)
+        lifetime = self._exchange_span(rules.entry_ttl_secs)
+        await self._send(_entry_intent(decision, snapshot, sized, lifetime), snapshot, tally)
 
     def _stale(self, decision: Decision, asked: MarketSnapshot, snapshot: MarketSnapshot) -> Declined | None:
         """Whether the world has moved on since the question was put."""
@@ -417,7 +479,7 @@ class TradingCycle:
 
 
 def _entry_intent(
-    decision: Decision, snapshot: MarketSnapshot, sized: Sized, rules: ModeRules
+    decision: Decision, snapshot: MarketSnapshot, sized: Sized, lifetime: timedelta
 ) -> OrderIntent:
     return OrderIntent(
         client_order_id=client_order_id(decision.decision_id, decision.ticker, Purpose.ENTRY),
@@ -431,5 +493,5 @@ def _entry_intent(
         limit_price=sized.limit_price,
         time_in_force=TimeInForce.GOOD_TILL_CANCELED,
         reason=sized.detail,
-        expires_at=snapshot.as_of + timedelta(seconds=rules.entry_ttl_secs),
+        expires_at=snapshot.as_of + lifetime,
     )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
+from datetime import datetime
 from pathlib import Path
 
 from jurymast.domain.errors import ExchangeError, OrderRejected
@@ -92,6 +93,15 @@ class Gateway:
             await self._record(self._unresolved(intent, f"cancel ({reason}): {error}"))
             return
         await self._changed(ended, intent)
+
+    async def extend(self, intent: OrderIntent, order: Order, expires_at: datetime) -> None:
+        """Let a resting order live until ``expires_at``. Without an answer it lives shorter or as long as
+        was meant; reconciliation takes over what the exchange says."""
+        try:
+            extended = await self._exchange.extend_order(order, expires_at)
+        except ExchangeError:
+            return
+        await self._changed(extended, intent)
 
     async def cancel_entries(self, reason: str) -> int:
         """Cancel every resting entry; how many were tried."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from jurymast.domain.events import (
@@ -87,12 +88,14 @@ class Portfolio:
         self._fill_ids = _Seen()
         self._ended_ids = _Seen()
         self._new_risk: deque[tuple[datetime, Micros]] = deque()
+        self._meant: dict[str, tuple[Side, Action]] = {}
 
     def apply(self, event: Event) -> None:
         """Fold one fact into the books. Facts that are not about orders change nothing."""
         match event:
             case OrderIntended(intent=intent):
                 self._events[intent.ticker] = intent.event_ticker
+                self._intended(intent)
                 if intent.client_order_id not in self._ended_ids:
                     self.open_intents[intent.client_order_id] = intent
             case OrderChanged(order=order):
@@ -118,6 +121,13 @@ class Portfolio:
 
     def knows_fill(self, fill_id: str) -> bool:
         return fill_id in self._fill_ids
+
+    def as_intended(self, fill: Fill) -> Fill:
+        """The fill in the words of its intent: selling YES and buying NO are one thing at the exchange."""
+        side, action = self._meant.get(fill.client_order_id, (fill.side, fill.action))
+        if side is fill.side:
+            return fill
+        return replace(fill, side=side, action=action, price=PAYOUT - fill.price)
 
     def event_of(self, ticker: str) -> str:
         """The event a market belongs to, as far as our orders and the exchange have told."""
@@ -183,6 +193,11 @@ class Portfolio:
             new_risk_day=pending + sum(cost for _, cost in self._new_risk),
             busy=frozenset(intent.ticker for intent in self.open_intents.values()),
         )
+
+    def _intended(self, intent: OrderIntent) -> None:
+        self._meant[intent.client_order_id] = (intent.side, intent.action)
+        if len(self._meant) > IDS_KEPT:
+            del self._meant[next(iter(self._meant))]
 
     def _order_changed(self, order: Order) -> None:
         if order.client_order_id not in self.open_intents:

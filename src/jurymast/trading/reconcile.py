@@ -3,15 +3,19 @@
 Order of work: intents without an acknowledgement are asked for by id; open orders are compared; fills
 and payouts since the last known one are fetched; then positions and cash are taken over. After a
 restart nothing else happens before this has succeeded once.
+
+Fills are a set keyed by the exchange's id. An exchange that lists no positions at all while our books hold
+some is not believed the first time: that is also what a broken or lagging reader says.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jurymast.domain.errors import ExchangeError, ReconcileError
 from jurymast.domain.events import OrderFilled, PositionSettled, Reconciled
-from jurymast.domain.order import Settlement
+from jurymast.domain.order import Position, Settlement
 from jurymast.ports import Clock, Exchange
 from jurymast.trading.gateway import Gateway
 from jurymast.trading.portfolio import Portfolio
@@ -27,6 +31,14 @@ class Progress:
     fills: int
     settlements: int
     differences: tuple[str, ...]
+
+    def plus(self, later: Progress) -> Progress:
+        """Both together."""
+        return Progress(
+            self.fills + later.fills,
+            self.settlements + later.settlements,
+            self.differences + later.differences,
+        )
 
 
 class Reconciler:
@@ -46,6 +58,7 @@ class Reconciler:
         self._portfolio = portfolio
         self._gateway = gateway
         self._clock = clock
+        self._emptied = False
 
     async def run_once(self, *, first: bool = False) -> Progress:
         """Square the books. Raises ReconcileError when the exchange can't be asked or makes no sense.
@@ -62,6 +75,7 @@ class Reconciler:
                 fills += await self._fills()
                 settlements += await self._settlements()
                 positions = await self._exchange.list_positions()
+            self._doubt_nothing(positions)
             balance = await self._exchange.get_balance()
         except ExchangeError as error:
             raise ReconcileError(
@@ -80,6 +94,15 @@ class Reconciler:
                 )
             )
         return Progress(fills, settlements, differences)
+
+    def _doubt_nothing(self, positions: Sequence[Position]) -> None:
+        """An empty list that nothing explains has to be said twice. Raises ReconcileError the first time."""
+        emptied, self._emptied = self._emptied, bool(self._portfolio.positions) and not positions
+        if self._emptied and not emptied:
+            raise ReconcileError(
+                f"the exchange lists no positions, our books hold {len(self._portfolio.positions)} and show "
+                "neither sale nor payout. Nothing is concluded, and nothing entered, until it says so again."
+            )
 
     async def after_order(self) -> int:
         """Take over fills and cash right after an order, so that the next one is sized on the truth."""
@@ -100,7 +123,7 @@ class Reconciler:
     async def _fills(self) -> int:
         fills = await self._exchange.list_fills(self._portfolio.last_fill_id)
         fresh = [fill for fill in fills[:PAGE_MAX] if not self._portfolio.knows_fill(fill.fill_id)]
-        for fill in fresh:
+        for fill in map(self._portfolio.as_intended, fresh):
             await self._record(OrderFilled(at=self._clock.utc_now(), ticker=fill.ticker, fill=fill))
         return len(fresh)
 

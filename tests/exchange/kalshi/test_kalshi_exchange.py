@@ -448,9 +448,10 @@ async def test_collateral_is_taken_off_where_kalshi_does_not() -> None:
 async def test_snapshots_of_what_trades() -> None:
     """Only active markets are listed, with category and best levels; one market alone has its whole book."""
     halted = sent.market("KXRAIN-26NOV-T2", status="inactive")
-    events = {"events": [sent.event(sent.market(), halted)], "cursor": ""}
+    rain = {"events": [sent.event(sent.market(), halted)], "cursor": ""}
+    snow = {"events": [sent.event(sent.market("KXSNOW-26NOV-T1"), category="Winter")], "cursor": ""}
     book = {"orderbook_fp": {"yes_dollars": [["0.4000", "1.00"], ["0.4200", "2.00"]], "no_dollars": []}}
-    server = kalshi().on("GET /events", events).on(f"GET /markets/{TICKER}/orderbook", book)
+    server = kalshi().on("GET /events", rain, snow).on(f"GET /markets/{TICKER}/orderbook", book)
     server.on("GET /markets/KXRAIN-26NOV-T2", {"market": halted})
     async with server:
         exchange, clock = exchange_at(server, series=("KXRAIN", "KXSNOW"))
@@ -462,7 +463,7 @@ async def test_snapshots_of_what_trades() -> None:
         assert await exchange.now() == clock.utc_now()
         assert "embedded" in exchange.describe()
         await exchange.close()
-    assert [snapshot.ticker for snapshot in snapshots] == [TICKER, TICKER]
+    assert [snapshot.ticker for snapshot in snapshots] == [TICKER, "KXSNOW-26NOV-T1"]
     assert [each.query["series_ticker"] for each in server.requests("GET /events")] == ["KXRAIN", "KXSNOW"]
     assert snapshots[0].market.category == whole.market.category == "Climate"
     assert snapshots[0].as_of == NOW

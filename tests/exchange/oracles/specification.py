@@ -1,31 +1,21 @@
-# /// script
-# requires-python = ">=3.13"
-# dependencies = ["aiohttp", "cryptography", "jsonschema", "pyyaml"]
-# ///
-"""Hold every answer of the embedded exchange against Kalshi's specifications: URL KEY_ID KEY_FILE DIRECTORY.
+"""Kalshi's own description of its API, as a judge of what was said on the wire.
 
-DIRECTORY has ``openapi.yaml`` and ``asyncapi.yaml``; both come with the source distribution of kalshi-sdk
-22.4.0 and are not ours to hand on. Ends with 0, or with everything that does not fit.
+``openapi.yaml`` and ``asyncapi.yaml`` come with the source distribution of kalshi-sdk; they are not ours to
+hand on, so a directory with them is named from outside.
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import json
 import re
-import sys
-import time
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import jsonschema
 import yaml
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding
+from wiretap import Exchanged
 
-PREFIX = "/trade-api/v2"
 FRAMES = {
     "subscribed": "subscribedResponsePayload",
     "unsubscribed": "unsubscribedResponsePayload",
@@ -40,249 +30,115 @@ FRAMES = {
     "market_lifecycle_v2": "marketLifecycleV2Payload",
     "order_group_updates": "orderGroupUpdatesPayload",
 }
-
-
-def plain_schema(value: Any) -> Any:
-    """OpenAPI 3.0 as JSON schema: ``nullable`` becomes a type, and enums of it allow null."""
-    if isinstance(value, list):
-        return [plain_schema(each) for each in value]
-    if not isinstance(value, dict):
-        return value
-    made = {name: plain_schema(each) for name, each in value.items() if name not in {"nullable", "example"}}
-    return {"anyOf": [made, {"type": "null"}]} if value.get("nullable") is True else made
+COMMANDS = {
+    "subscribe": "subscribeCommandPayload",
+    "unsubscribe": "unsubscribeCommandPayload",
+    "update_subscription": "updateSubscriptionCommandPayload",
+    "list_subscriptions": "listSubscriptionsCommandPayload",
+}
 
 
 class Specification:
+    """Both files of one version."""
+
     def __init__(self, directory: Path) -> None:
-        rest = yaml.safe_load((directory / "openapi.yaml").read_text())
-        socket = yaml.safe_load((directory / "asyncapi.yaml").read_text())
-        self.paths = rest["paths"]
-        self.rest = {"components": plain_schema(rest["components"])}
-        self.socket = {"components": socket["components"]}
-        self.wrong: list[str] = []
-        self.operations: set[str] = set()
-        self.frames: dict[str, int] = {}
+        rest = yaml.load((directory / "openapi.yaml").read_text(), yaml.CSafeLoader)
+        socket = yaml.load((directory / "asyncapi.yaml").read_text(), yaml.CSafeLoader)
+        self.version: str = rest["info"]["version"]
+        self.paths: dict[str, Any] = rest["paths"]
+        self._rest = {"components": _plain(rest["components"])}
+        self._socket = {"components": _plain(socket["components"])}
+        self._validators: dict[str, Any] = {}
 
-    def check(self, method: str, template: str, status: int, body: Any) -> None:
-        operation = self.paths[template][method.lower()]
-        name = f"{method} {template} {status}"
-        self.operations.add(f"{method} {template}")
-        answer = operation["responses"].get(str(status))
+    @cached_property
+    def _templates(self) -> list[tuple[re.Pattern[str], str]]:
+        """Paths without placeholders first: ``orders/batched`` is no order."""
+        ordered = sorted(self.paths, key=lambda path: path.count("{"))
+        return [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), path) for path in ordered]
+
+    def template(self, method: str, path: str) -> str | None:
+        """The path of the specification that a request went to."""
+        for pattern, template in self._templates:
+            if pattern.fullmatch(path) and method.lower() in self.paths[template]:
+                return template
+        return None
+
+    def wrong(self, said: Exchanged) -> list[str]:
+        """What does not fit in a request and its answer."""
+        template = self.template(said.method, said.path)
+        if template is None:
+            return [f"{said.who}: {said.method} {said.path}: no such operation"]
+        operation = self.paths[template][said.method.lower()]
+        name = f"{said.who}: {said.method} {template}"
+        found = [*self._query(name, template, operation, said), *self._body(name, operation, said)]
+        answer = operation["responses"].get(str(said.status))
         if answer is None:
-            self.wrong.append(f"{name}: no such status in the specification")
-            return
-        content = answer.get("content", {}).get("application/json")
-        if (
-            content is None or status >= 400
-        ):  # the errors' nesting is from recordings, not from the specification
-            return
-        self._hold(name, body, plain_schema(content["schema"]) | self.rest)
+            return [*found, f"{name}: the status {said.status} is not among {sorted(operation['responses'])}"]
+        schema = _json_schema(answer)
+        if schema is not None and said.status < 400:  # errors are nested as recorded, not as specified
+            found += self._hold(f"{name} {said.status}", said.answer, _plain(schema), self._rest)
+        return found
 
-    def frame(self, frame: dict[str, Any]) -> None:
+    def wrong_frame(self, who: str, frame: dict[str, Any]) -> list[str]:
         kind = frame["type"]
-        self.frames[kind] = self.frames.get(kind, 0) + 1
         name = FRAMES.get(kind)
         if kind == "ok":
-            name = (
-                "listSubscriptionsResponsePayload" if isinstance(frame["msg"], list) else "okResponsePayload"
-            )
+            several = isinstance(frame["msg"], list)
+            name = "listSubscriptionsResponsePayload" if several else "okResponsePayload"
         if name is None:
-            self.wrong.append(f"frame {kind}: not in the specification")
-        else:
-            self._hold(f"frame {kind}", frame, {"$ref": f"#/components/schemas/{name}"} | self.socket)
+            return [f"{who}: frame {kind}: not in the specification"]
+        schema = {"$ref": f"#/components/schemas/{name}"}
+        return list(self._hold(f"{who}: frame {kind}", frame, schema, self._socket))
 
-    def _hold(self, name: str, value: Any, schema: dict[str, Any]) -> None:
-        for error in jsonschema.Draft202012Validator(schema).iter_errors(value):
-            self.wrong.append(f"{name}: {'/'.join(map(str, error.absolute_path))}: {error.message[:200]}")
+    def wrong_command(self, who: str, command: dict[str, Any]) -> list[str]:
+        schema = {"$ref": f"#/components/schemas/{COMMANDS[command['cmd']]}"}
+        return list(self._hold(f"{who}: command {command['cmd']}", command, schema, self._socket))
 
+    def _query(self, name: str, template: str, operation: dict[str, Any], said: Exchanged) -> Iterator[str]:
+        listed = [*self.paths[template].get("parameters", []), *operation.get("parameters", [])]
+        known = {each["name"]: each for each in map(self._resolved, listed) if each["in"] == "query"}
+        for given, _ in said.query:
+            if given not in known:
+                yield f"{name}: there is no parameter {given}"
+        for each in known.values():
+            if each.get("required") and each["name"] not in dict(said.query):
+                yield f"{name}: the parameter {each['name']} is required"
 
-class Caller:
-    def __init__(self, session: aiohttp.ClientSession, origin: str, key_id: str, pem: bytes) -> None:
-        self._session, self._origin, self._key_id = session, origin, key_id
-        self._key = serialization.load_pem_private_key(pem, password=None)
+    def _body(self, name: str, operation: dict[str, Any], said: Exchanged) -> Iterator[str]:
+        asked = operation.get("requestBody")
+        schema = None if asked is None else _json_schema(self._resolved(asked))
+        if schema is None:
+            if said.body not in (None, {}):
+                yield f"{name}: takes no body"
+        elif said.body is not None and said.status < 400:
+            yield from self._hold(f"{name} request", said.body, _plain(schema), self._rest)
 
-    def headers(self, method: str, path: str) -> dict[str, str]:
-        now = str(int(time.time() * 1000))
-        pss = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
-        signature = self._key.sign(f"{now}{method}{path}".encode(), pss, hashes.SHA256())
-        encoded = base64.b64encode(signature).decode()
-        return {
-            "KALSHI-ACCESS-KEY": self._key_id,
-            "KALSHI-ACCESS-TIMESTAMP": now,
-            "KALSHI-ACCESS-SIGNATURE": encoded,
-        }
+    def _resolved(self, part: dict[str, Any]) -> dict[str, Any]:
+        while "$ref" in part:
+            found: Any = self._rest
+            for step in part["$ref"].removeprefix("#/").split("/"):
+                found = found[step]
+            part = found
+        return part
 
-    async def call(self, method: str, path: str, query: dict[str, str], body: object) -> tuple[int, Any]:
-        url = f"{self._origin}{PREFIX}{path}"
-        headers = self.headers(method, PREFIX + path)
-        async with self._session.request(method, url, params=query, json=body, headers=headers) as answer:
-            text = await answer.text()
-            return answer.status, json.loads(text) if text else None
-
-    def socket(self) -> Any:
-        path = "/trade-api/ws/v2"
-        return self._session.ws_connect(self._origin + path, headers=self.headers("GET", path))
-
-
-class Walk:
-    """Every operation served, once or more, with its answer held against the specification."""
-
-    def __init__(self, caller: Caller, specification: Specification) -> None:
-        self._caller, self._specification = caller, specification
-
-    async def do(
-        self,
-        method: str,
-        template: str,
-        /,
-        query: dict[str, str] | None = None,
-        body: object = None,
-        **parts: str,
-    ) -> Any:
-        path = re.sub(r"\{(\w+)\}", lambda found: parts[found[1]], template)
-        status, answer = await self._caller.call(method, path, query or {}, body)
-        self._specification.check(method, template, status, answer)
-        return answer
-
-    async def reads(self) -> dict[str, Any]:
-        for path in (
-            "/exchange/status",
-            "/exchange/schedule",
-            "/exchange/user_data_timestamp",
-            "/historical/cutoff",
-        ):
-            await self.do("GET", path)
-        for path in ("/account/limits", "/account/endpoint_costs", "/series"):
-            await self.do("GET", path)
-        await self.do("GET", "/events", {"limit": "200", "with_nested_markets": "true"})
-        for status in ("unopened", "open", "closed", "settled"):
-            await self.do("GET", "/markets", {"limit": "1000", "status": status})
-        page = (await self.do("GET", "/markets", {"limit": "1000", "status": "open"}))["markets"]
-        market: dict[str, Any] = next(
-            each
-            for each in page
-            if float(each["yes_bid_dollars"]) > 0.1 and float(each["yes_ask_dollars"]) < 0.9
-        )
-        ticker, event = market["ticker"], market["event_ticker"]
-        series = (await self.do("GET", "/events/{event_ticker}", event_ticker=event))["event"][
-            "series_ticker"
-        ]
-        await self.do("GET", "/series/{series_ticker}", series_ticker=series)
-        await self.do("GET", "/markets/{ticker}", ticker=ticker)
-        await self.do("GET", "/markets/{ticker}/orderbook", {"depth": "2"}, ticker=ticker)
-        await self.do("GET", "/markets/orderbooks", {"tickers": ticker})
-        return market | {"series_ticker": series}
-
-    async def candles(self, market: dict[str, Any]) -> None:
-        now = int(time.time())
-        times = {"start_ts": str(now - 7200), "end_ts": str(now + 60), "period_interval": "1"}
-        template = "/series/{series_ticker}/markets/{ticker}/candlesticks"
-        await self.do("GET", template, times, series_ticker=market["series_ticker"], ticker=market["ticker"])
-        await self.do("GET", "/markets/candlesticks", times | {"market_tickers": market["ticker"]})
-
-    async def orders(self, ticker: str) -> None:
-        orders, one = "/portfolio/events/orders", "/portfolio/events/orders/{order_id}"
-        made = await self.do(
-            "POST", orders, body=new_order(ticker, "s-1", "0.0200", expiration_time=4102444800)
-        )
-        number = made["order_id"]
-        amended = {"ticker": ticker, "side": "bid", "price": "0.0300", "count": "4", "expiration_time": 0}
-        await self.do("POST", f"{one}/amend", body=amended, order_id=number)
-        await self.do(
-            "POST", f"{one}/decrease", body={"reduce_by": "1.00", "market_ticker": ticker}, order_id=number
-        )
-        await self.do("GET", "/portfolio/orders/{order_id}", order_id=number)
-        await self.do("GET", "/portfolio/orders/{order_id}/queue_position", order_id=number)
-        await self.do("GET", "/portfolio/orders/queue_positions")
-        await self.do("DELETE", one, {"market_ticker": ticker}, order_id=number)
-        await self.do("DELETE", one, {"market_ticker": ticker}, order_id=number)
-        at_once = {"time_in_force": "immediate_or_cancel"}
-        await self.do("POST", orders, body=new_order(ticker, "s-2", "0.9900", **at_once))
-        await self.do("POST", orders, body=new_order(ticker, "s-2", "0.9900", **at_once))
-        batch = {"orders": [new_order(ticker, f"s-{n}", "0.0100") for n in (3, 3, 4)]}
-        rows = (await self.do("POST", f"{orders}/batched", body=batch))["orders"]
-        gone = [{"order_id": row["order_id"], "market_ticker": ticker} for row in rows if "order_id" in row]
-        await self.do("DELETE", f"{orders}/batched", body={"orders": [*gone[:1], *gone[:1]]})
-        await self.do("DELETE", orders)
-        for path in ("orders", "fills", "positions", "balance", "summary/total_resting_order_value"):
-            await self.do("GET", f"/portfolio/{path}")
-
-    async def groups(self) -> None:
-        root, one = "/portfolio/order_groups", "/portfolio/order_groups/{order_group_id}"
-        group = (await self.do("POST", f"{root}/create", body={"contracts_limit": 10}))["order_group_id"]
-        await self.do("PUT", f"{one}/limit", body={"contracts_limit_fp": "20.00"}, order_group_id=group)
-        await self.do("PUT", f"{one}/trigger", body={}, order_group_id=group)
-        await self.do("PUT", f"{one}/reset", body={}, order_group_id=group)
-        await self.do("GET", one, order_group_id=group)
-        await self.do("GET", root)
-        await self.do("DELETE", one, order_group_id=group)
-
-    async def money(self, ticker: str, origin: str) -> None:
-        await self.do("POST", "/portfolio/subaccounts", body={})
-        await self.do("GET", "/portfolio/subaccounts/balances")
-        sides = {"source": "event_contract", "destination": "event_contract", "amount": 10_000}
-        await self.do(
-            "POST", "/portfolio/intra_exchange_instance_transfer", body=sides | {"destination_subaccount": 1}
-        )
-        async with aiohttp.request("POST", f"{origin}/control/markets/{ticker}/settle?result=yes") as answer:
-            answer.raise_for_status()
-        await self.do("GET", "/portfolio/settlements")
-        await self.do("GET", "/portfolio/positions", {"settlement_status": "all"})
-        await self.do("GET", "/markets/{ticker}", ticker=ticker)
-        await self.do("GET", "/markets/trades", {"ticker": ticker})
+    def _hold(self, name: str, value: Any, schema: dict[str, Any], whole: dict[str, Any]) -> Iterator[str]:
+        key = repr(schema)
+        if key not in self._validators:
+            self._validators[key] = jsonschema.Draft202012Validator(schema | whole)
+        for error in self._validators[key].iter_errors(value):
+            yield f"{name}: {'/'.join(map(str, error.absolute_path))}: {error.message[:200]}"
 
 
-def new_order(ticker: str, name: str, price: str, **more: object) -> dict[str, object]:
-    order = {"ticker": ticker, "client_order_id": name, "side": "bid", "count": "5", "price": price}
-    rules = {"time_in_force": "good_till_canceled", "self_trade_prevention_type": "taker_at_cross"}
-    return order | rules | more
+def _json_schema(part: dict[str, Any]) -> dict[str, Any] | None:
+    content = part.get("content", {}).get("application/json")
+    return None if content is None else content["schema"]
 
 
-async def listen(caller: Caller, specification: Specification, ticker: str, done: asyncio.Event) -> None:
-    async with caller.socket() as socket:
-        watched = {"market_ticker": ticker}
-        for number, (channels, params) in enumerate(
-            (
-                (["orderbook_delta", "ticker", "trade"], watched | {"send_initial_snapshot": True}),
-                (
-                    ["fill", "user_orders", "market_positions", "market_lifecycle_v2", "order_group_updates"],
-                    {},
-                ),
-                (["nonsense"], {}),
-            )
-        ):
-            command = {"id": number + 1, "cmd": "subscribe", "params": {"channels": channels} | params}
-            await socket.send_json(command)
-        for action in ("get_snapshot", "delete_markets", "add_markets"):
-            params = {"sids": [1], "market_tickers": [ticker], "action": action}
-            await socket.send_json({"id": 9, "cmd": "update_subscription", "params": params})
-        await socket.send_json({"id": 10, "cmd": "list_subscriptions"})
-        while True:
-            try:
-                specification.frame(json.loads((await socket.receive(timeout=0.7)).data))
-            except TimeoutError:
-                if done.is_set():
-                    return
-
-
-async def main(url: str, key_id: str, key_file: str, directory: str) -> None:
-    specification, origin = Specification(Path(directory)), url.removesuffix(PREFIX)
-    async with aiohttp.ClientSession() as session:
-        caller = Caller(session, origin, key_id, Path(key_file).read_bytes())
-        walk, done = Walk(caller, specification), asyncio.Event()
-        market = await walk.reads()
-        listener = asyncio.create_task(listen(caller, specification, market["ticker"], done))
-        await asyncio.sleep(0.3)
-        await walk.orders(market["ticker"])
-        await walk.groups()
-        await walk.money(market["ticker"], origin)
-        await walk.candles(market)
-        done.set()
-        await listener
-    print(f"{len(specification.operations)} operations, frames {specification.frames}")
-    print("\n".join(dict.fromkeys(specification.wrong)) or "everything fits")
-    sys.exit(1 if specification.wrong else 0)
-
-
-if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:5]))
+def _plain(value: Any) -> Any:
+    """OpenAPI 3.0 as JSON schema: what may be null says so by a type of its own."""
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    made = {name: _plain(each) for name, each in value.items() if name not in {"nullable", "example"}}
+    return {"anyOf": [made, {"type": "null"}]} if value.get("nullable") is True else made

@@ -37,6 +37,10 @@ class Ladder:
     def best(self) -> Micros | None:
         return self.prices[-1] if self.prices else None
 
+    @property
+    def best_count(self) -> Centi:
+        return self.levels[self.prices[-1]].total if self.prices else 0
+
     def add(self, price: Micros, order: Order) -> None:
         level = self.levels.get(price)
         if level is None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Final
 
 from jurymast.exchange.embedded.lifecycle import (
@@ -68,12 +69,20 @@ def series_of(category: str) -> str:
 
 
 class Catalogue:
-    """All listings, by ticker, by event and in the order of time. ``shards`` spreads events over shards."""
+    """All listings, by ticker, by event and in the order of time. ``shards`` spreads events over shards;
+    ``listings`` are those that are not to be made up from their question."""
 
-    def __init__(self, questions: Sequence[Question], *, shards: int = 1) -> None:
+    def __init__(
+        self,
+        questions: Sequence[Question],
+        *,
+        shards: int = 1,
+        listings: Mapping[str, Listing] = MappingProxyType({}),
+    ) -> None:
         self._questions: Final = tuple(sorted(questions, key=lambda question: question.ticker))
         self._places: Final = {question.ticker: place for place, question in enumerate(self._questions)}
         self._shards: Final = shards
+        self._listings: Final = listings
         self.opens: Final = array("q", (micros_since_epoch(each.listed_at) for each in self._questions))
         self.ends: Final = array("q", (micros_since_epoch(each.resolves_at) for each in self._questions))
         self._by_end: Final = array("l", sorted(range(len(self.ends)), key=self.ends.__getitem__))
@@ -85,6 +94,11 @@ class Catalogue:
 
     def __len__(self) -> int:
         return len(self._questions)
+
+    @property
+    def questions(self) -> Sequence[Question]:
+        """All of them, by ticker."""
+        return self._questions
 
     def question(self, place: int) -> Question:
         return self._questions[place]
@@ -113,6 +127,8 @@ class Catalogue:
 
     def listing(self, ticker: str) -> Listing | None:
         """The engine's view of a question."""
+        if ticker in self._listings:
+            return self._listings[ticker]
         question = self.find(ticker)
         return None if question is None else _listing(question, self._shards)
 
@@ -148,7 +164,7 @@ class Catalogue:
         return bisect_right(order, until_us, key=times.__getitem__)
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=16_384)
 def _listing(question: Question, shards: int) -> Listing:
     draws = blake2b(question.event_ticker.encode(), digest_size=2).digest()
     return Listing(

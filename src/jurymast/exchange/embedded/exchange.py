@@ -11,14 +11,15 @@ moves but time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from jurymast.domain.errors import ConfigError, OrderRejected
+from jurymast.domain.market import Book as Quotes
 from jurymast.domain.money import PAYOUT, USD, Centi, Micros
 from jurymast.exchange.embedded.accounts import Account
 from jurymast.exchange.embedded.catalogue import Catalogue, as_datetime, micros_since_epoch, shifted
@@ -28,7 +29,7 @@ from jurymast.exchange.embedded.engine import Engine
 from jurymast.exchange.embedded.execution import Execution
 from jurymast.exchange.embedded.floor import Market, State
 from jurymast.exchange.embedded.groups import Group
-from jurymast.exchange.embedded.lifecycle import Stage, Step
+from jurymast.exchange.embedded.lifecycle import Listing, Stage, Step
 from jurymast.exchange.embedded.log import CommandLog
 from jurymast.exchange.embedded.records import Event, MarketChanged
 from jurymast.exchange.questions import Question
@@ -47,9 +48,32 @@ SNAPSHOT_TICKS: Final = 400
 SNAPSHOT_COMMANDS: Final = 4_000
 USER: Final = "demo-member"
 
+_NOTHING: Final = (0, 0)
+
 Depth: TypeAlias = list[tuple[Micros, Centi]]
 """Levels of one contract: price in its own terms and size, best last."""
 Listener: TypeAlias = Callable[[Sequence[Event]], None]
+
+
+class Actor(Protocol):
+    """Who quotes and takes in one market at a time: the simulated crowd, or a tape. What it does follows
+    from the engine's state and the time alone, or a restart would make another past."""
+
+    def quotes(self, question: Question, now_us: int) -> Quotes: ...
+    def volume_24h(self, question: Question, now_us: int) -> Centi: ...
+    def quote(self, market: Market, question: Question, now_us: int) -> None: ...
+    def take(self, market: Market, question: Question, idle_us: int, now_us: int) -> None: ...
+    def withdraw(self, market: Market, now_us: int) -> None: ...
+    def quoted(self) -> set[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Another crowd than the simulated one, by name, with the listings it trades in."""
+
+    name: str
+    crowd: Callable[[Engine], Actor]
+    listings: Mapping[str, Listing]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +105,7 @@ class EmbeddedExchange:
         cash: Micros = 10_000 * USD,
         aligned: bool = False,
         rules: Rules = Rules(),
+        flow: Flow | None = None,
     ) -> None:
         if not 0.0 < speed <= MAX_SPEED:
             raise ConfigError(f"exchange speed {speed} must be above 0 and at most {MAX_SPEED:g}")
@@ -88,6 +113,7 @@ class EmbeddedExchange:
             raise ConfigError(f"exchange start {start} needs a time zone")
         self.seed: Final = seed
         self.speed: Final = speed
+        self._flow = flow
         self._clock = clock
         self._listeners: list[Listener] = []
         self._since_snapshot = 0.0
@@ -112,19 +138,26 @@ class EmbeddedExchange:
                 "shift_days": str(shift.days),
                 "start_us": str(micros_since_epoch(begin)),
                 "aligned": str(aligned),
+                "flow": self._flow.name if self._flow is not None else "",
             }
             self._log.begin(facts)
         for name, now in (("seed", self.seed), ("shards", rules.shards)):
             if facts[name] != str(now):
                 raise self._log.unusable(f"was begun with {name} {facts[name]}, not {now}")
+        name = self._flow.name if self._flow is not None else ""
+        if facts.get("flow", "") != name:
+            raise self._log.unusable(f"was begun with {facts.get('flow') or 'a simulated crowd'}")
         self.shift = timedelta(days=int(facts["shift_days"]))
-        self.catalogue = Catalogue(shifted(questions, self.shift), shards=rules.shards)
+        listings = self._flow.listings if self._flow is not None else {}
+        self.catalogue = Catalogue(shifted(questions, self.shift), shards=rules.shards, listings=listings)
         state = self._log.snapshot() or State(shards=rules.shards, now_us=int(facts["start_us"]))
         try:
             self.engine = Engine(self.catalogue.listing, state, post_only_rejects=rules.post_only_rejects)
         except OrderRejected as error:
             raise self._log.unusable(f"does not fit the questions ({error})") from error
-        self.crowd = Crowd(self.engine, self.seed)
+        self.crowd: Actor = (
+            Crowd(self.engine, self.seed) if self._flow is None else self._flow.crowd(self.engine)
+        )
         self._near = rules.near
         for command, at_us in self._log.commands():
             self._repeat(command, at_us)
@@ -143,10 +176,11 @@ class EmbeddedExchange:
 
     def describe(self) -> str:
         """One line for logs and screens."""
-        return (
-            f"SIMULATED exchange: {len(self.catalogue):,} real questions, simulated crowd, seed {self.seed}, "
-            f"play money, time x{self.speed:g}, file {self._log.name}"
-        )
+        if self._flow is None:
+            markets = f"{len(self.catalogue):,} real questions, simulated crowd, seed {self.seed}"
+        else:
+            markets = f"{len(self.catalogue):,} markets of {self._flow.name}"
+        return f"SIMULATED exchange: {markets}, play money, time x{self.speed:g}, file {self._log.name}"
 
     def listen(self, listener: Listener) -> None:
         """Call ``listener`` with whatever happened, after each command and tick."""
@@ -180,7 +214,7 @@ class EmbeddedExchange:
     def tick(self) -> None:
         """Let time pass, and the crowd act once. To be called a few times a second."""
         now_us = self.now_us()
-        if not able(self.engine) or not self._live(now_us):
+        if not able(self.engine) or not (self._live(now_us) or self.crowd.quoted()):
             self.refresh()
             return
         self._log.append(Tick(), now_us)
@@ -222,6 +256,19 @@ class EmbeddedExchange:
         yes = [(level.price, level.count) for level in reversed(quotes.bids)]
         no = [(PAYOUT - level.price, level.count) for level in reversed(quotes.asks)]
         return yes, no
+
+    def tops(self, question: Question, stage: Stage, now_us: int) -> tuple[tuple[Micros, Centi], ...]:
+        """The best level for YES and for NO, each in its own price, 0 for an empty side. For lists, which
+        know the stage and the time and need no more."""
+        market = self.engine.floor.markets.get(question.ticker)
+        if market is not None and (stage is not Stage.ACTIVE or self._fresh(market)):
+            return tuple((side.best or 0, side.best_count) for side in (market.book.yes, market.book.no))
+        if stage is not Stage.ACTIVE:
+            return _NOTHING, _NOTHING
+        quotes = self.crowd.quotes(question, now_us)
+        bid = (quotes.bids[0].price, quotes.bids[0].count) if quotes.bids else _NOTHING
+        ask = (PAYOUT - quotes.asks[0].price, quotes.asks[0].count) if quotes.asks else _NOTHING
+        return bid, ask
 
     def close(self) -> None:
         """Write the state down whole and let go of the file."""

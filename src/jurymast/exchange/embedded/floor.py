@@ -17,7 +17,6 @@ from jurymast.domain.errors import OrderRejected
 from jurymast.domain.money import Centi, Micros
 from jurymast.exchange.embedded.accounts import Account, hold, rest
 from jurymast.exchange.embedded.book import Book
-from jurymast.exchange.embedded.charges import slack
 from jurymast.exchange.embedded.groups import Group
 from jurymast.exchange.embedded.lifecycle import DETERMINATION_US, SETTLEMENT_US, Listing, Stage
 from jurymast.exchange.embedded.records import (
@@ -31,6 +30,7 @@ from jurymast.exchange.embedded.records import (
     Reason,
     Status,
 )
+from jurymast.policy.fees import resting_reserve
 
 ORDERS_KEPT: Final = 100_000
 """Ended orders of members; the oldest are forgotten first. The crowd's are forgotten at once."""
@@ -46,7 +46,7 @@ class MarketState(msgspec.Struct):
     """What trading made of a market.
 
     ``end_us`` is when it closes or closed, ``pairs`` are outstanding, ``acted`` is the tick in which the
-    crowd was here last.
+    crowd was here last. ``recorded`` is a tape's: on show and taken from it, by level.
     """
 
     ticker: str
@@ -64,6 +64,7 @@ class MarketState(msgspec.Struct):
     watched: bool = False
     acted: int = -1
     acted_us: int = 0
+    recorded: dict[int, list[Centi]] = {}
 
 
 class State(msgspec.Struct):
@@ -266,7 +267,7 @@ class Floor:
         hold(account, market.listing.shard, stake)
 
     def slack_of(self, order: Order, market: Market, count: Centi) -> Micros:
-        return slack(market.listing.fees, order.price, count)
+        return resting_reserve(market.listing.fees, order.price, count)
 
     def print_trade(self, trade: Print) -> None:
         state = self.state

@@ -22,6 +22,9 @@ WAIT_SECS_MAX: Final = 5.0
 _BASIC_READ: Final = 200
 _BASIC_WRITE: Final = 100
 _DEFAULT_COST: Final = 10
+BALANCES: Final = {"basic": 1, "advanced": 1, "unlimited": 1_000_000}
+"""Reads of the balance a second, by tier. The last is none of Kalshi's but the embedded exchange's."""
+BALANCES_ELSE: Final = 5
 _SLACK: Final = 1e-9
 
 

@@ -6,14 +6,18 @@ What it adds to the wire:
   - an order is "not there" only when Kalshi's view of our account is younger than the order could still
     have arrived; until then the answer is that nobody knows;
   - a cancel that finds nothing is believed after a read has confirmed it;
-  - an empty list of positions is believed when nothing speaks against it.
+  - an empty list of positions is believed when nothing speaks against it;
+  - fills name the order they belong to by our id, which Kalshi's list does not tell.
+
+Exchange time is Kalshi's; where it runs faster than ours, what passes by our clock is scaled (:mod:`.pace`).
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from jurymast.domain.errors import (
@@ -42,29 +46,41 @@ from jurymast.exchange.kalshi.account import (
     book_side,
     yes_price,
 )
+from jurymast.exchange.kalshi.board import PAGES_PER_LOOK, Board
 from jurymast.exchange.kalshi.freshness import CATCH_UP_SECS, STALE_SECS_MAX, Freshness
-from jurymast.exchange.kalshi.markets import KalshiMarket, Lifecycle, MarketFilter
-from jurymast.exchange.kalshi.memory import MARKETS_MAX, Feed, MarketFacts, OrderMemory, Recent, Sent
-from jurymast.exchange.kalshi.orders import NewOrder, Placed
+from jurymast.exchange.kalshi.hosts import Environment
+from jurymast.exchange.kalshi.listener import Listener
+from jurymast.exchange.kalshi.markets import KalshiMarket, Lifecycle
+from jurymast.exchange.kalshi.memory import Feed, OrderMemory, Sent
+from jurymast.exchange.kalshi.orders import Amendment, NewOrder, Placed
+from jurymast.exchange.kalshi.pace import KALSHI_PACE, Pace
 from jurymast.exchange.kalshi.refusals import DUPLICATE, NOT_FOUND, NOT_SENT
 from jurymast.exchange.kalshi.rest import KalshiRest
 from jurymast.ports import Clock
 
-_TICKERS_PER_READ: Final = 50
-_BEFORE: Final = timedelta(seconds=60)
-"""Looked back from when an order was sent: clocks differ."""
+_BEFORE_SECS: Final = 60.0
+"""Looked back from when an order was sent: clocks differ, and rows may show late."""
+_ORDERS_ASKED_MAX: Final = 100
+"""Fills' orders that are asked for by id in one list of fills."""
+_SIMULATED: Final = {
+    Environment.EMBEDDED: "the embedded exchange, SIMULATED, play money on Kalshi's wire",
+    Environment.DEMO: "Kalshi's demo, SIMULATED money",
+    Environment.PRODUCTION: "Kalshi, REAL MONEY",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class KalshiSettings:
     """How the bot trades at Kalshi.
 
-    ``series`` empty means every series. ``group_limit`` is the most that may fill in any 15 s, per shard.
-    ``arrival_secs`` is how long a request without an answer may still arrive. Whether Kalshi's balance has
-    the collateral of resting orders taken off already is not documented: ``balance_excludes_resting``.
+    ``series`` empty means every series; their list is read ``pages_per_look`` pages at a time.
+    ``group_limit`` is the most that may fill in any 15 s, per shard. ``arrival_secs`` is how long a request
+    without an answer may still arrive. Seconds are ours. Whether Kalshi's balance has the collateral of
+    resting orders taken off already is not documented: ``balance_excludes_resting``.
     """
 
     series: tuple[str, ...] = ()
+    pages_per_look: int = PAGES_PER_LOOK
     resting_ttl_secs: float = 120.0
     group_limit: Centi = 1_000 * CONTRACT
     arrival_secs: float = 10.0
@@ -80,30 +96,53 @@ class KalshiSettings:
 class KalshiExchange:
     """Implements :class:`jurymast.ports.Exchange`."""
 
-    def __init__(self, rest: KalshiRest, *, clock: Clock, settings: KalshiSettings | None = None) -> None:
+    def __init__(
+        self,
+        rest: KalshiRest,
+        *,
+        clock: Clock,
+        settings: KalshiSettings | None = None,
+        pace: Pace = KALSHI_PACE,
+        listener: Listener | None = None,
+    ) -> None:
         self.rest: Final = rest
         self.settings: Final = settings or KalshiSettings()
         self._clock = clock
+        self._pace = pace
+        self._listener = listener
+        self._before = pace.span(_BEFORE_SECS)
         self._started_at = self._time()
         self._fresh = Freshness(
             rest.account.get_data_time,
             self._time,
             clock,
             catch_up_secs=self.settings.catch_up_secs,
-            stale_secs_max=self.settings.stale_secs_max,
+            stale_max=pace.span(self.settings.stale_secs_max),
         )
         self._orders = OrderMemory()
-        self._markets: Recent[MarketFacts] = Recent(MARKETS_MAX)
+        self._board = Board(
+            rest.markets, self._time, series=self.settings.series, pages=self.settings.pages_per_look
+        )
         self._groups: dict[int | None, str] = {}
-        self._fills: Feed[KalshiFill] = Feed()
-        self._settlements: Feed[KalshiSettlement] = Feed()
+        self._fills: Feed[KalshiFill] = Feed(self._before)
+        self._settlements: Feed[KalshiSettlement] = Feed(self._before)
         self._held: frozenset[str] = frozenset()
         self._held_at = self._started_at
+        self._resting: frozenset[str] = frozenset()
+
+    @property
+    def speed(self) -> float:
+        return self._pace.speed
+
+    @property
+    def environment(self) -> Environment:
+        return self.rest.http.host.environment
 
     def describe(self) -> str:
         """One line for logs and screens."""
         host = self.rest.http.host
-        return f"Kalshi {host.environment} at {host.rest_origin}, specification of {host.checked_on}"
+        fast = f", time x{self.speed:g}" if self.speed != 1.0 else ""
+        return f"{_SIMULATED[host.environment]}, at {host.rest_origin}{fast}"
 
     @property
     def order_groups(self) -> dict[int | None, str]:
@@ -113,25 +152,25 @@ class KalshiExchange:
     async def now(self) -> datetime:
         return self._time()
 
+    async def news(self) -> None:
+        """Return when something of our account may have changed; never, if nobody listens."""
+        if self._listener is None:
+            await asyncio.Event().wait()
+        else:
+            await self._listener.news()
+
     async def list_snapshots(self) -> Sequence[MarketSnapshot]:
-        """Every market that trades, with the best level of each side. Whole books: :meth:`get_snapshot`."""
-        snapshots: list[MarketSnapshot] = []
-        for series in self.settings.series or (None,):
-            events = await self.rest.markets.list_events(status=MarketFilter.OPEN, series_ticker=series)
-            as_of = self._time()
-            for event in events:
-                for market in event.markets:
-                    self._markets.put(market.ticker, MarketFacts(market, event.category))
-                    if market.status is Lifecycle.ACTIVE:
-                        snapshots.append(market.snapshot(market.top, as_of, event.category))
-        return snapshots
+        """Every market that trades, with the best level of each side; whole books of those at stake that
+        are heard live, and of any one by :meth:`get_snapshot`."""
+        found = await self._board.look(self._held | self._resting)
+        return [self._with_live_book(each) for each in found]
 
     async def get_snapshot(self, ticker: str) -> MarketSnapshot:
         """Raises OrderRejected with a code of not found for a ticker that was never listed."""
-        facts = await self._read_market(ticker)
-        trades = facts.market.status is Lifecycle.ACTIVE
+        market = await self._board.read(ticker)
+        trades = market.status is Lifecycle.ACTIVE
         book = await self.rest.markets.get_book(ticker) if trades else Book((), ())
-        return facts.market.snapshot(book, self._time(), facts.category)
+        return self._board.show(market, book)
 
     async def place_order(self, intent: OrderIntent) -> Order:
         """Raises OrderRejected when nothing was placed and OrderUnknown when that can't be told."""
@@ -153,6 +192,21 @@ class KalshiExchange:
         self._orders.saw(placed.order_id, intent.client_order_id)
         self._fresh.changed(placed.at)
         return _acknowledged(intent, new, placed)
+
+    async def extend_order(self, order: Order, expires_at: datetime) -> Order:
+        """Let a resting order live longer; it keeps its place in the queue. Raises as a cancel does."""
+        changed = await self.rest.orders.amend(
+            Amendment(
+                order_id=order.order_id,
+                ticker=order.ticker,
+                side=book_side(order.side, order.action),
+                yes_price=yes_price(order.side, order.limit_price),
+                count=order.count,
+                expires_at=expires_at,
+            )
+        )
+        self._fresh.changed(changed.at)
+        return replace(order, expires_at=expires_at.replace(microsecond=0))
 
     async def cancel_order(self, order: Order) -> Order:
         """Raises OrderUnknown when it may still rest, OrderRejected ``not_found`` if it was never there."""
@@ -181,7 +235,7 @@ class KalshiExchange:
             self._orders.saw(found.order_id, found.client_order_id)
         if (order_id := self._orders.order_id(client_order_id)) is not None:
             return await self._known(order_id)
-        settled_at = (sent.at if sent else self._started_at) + timedelta(seconds=self.settings.arrival_secs)
+        settled_at = (sent.at if sent else self._started_at) + self._pace.span(self.settings.arrival_secs)
         if as_of < settled_at:
             raise ExchangeUnavailable(
                 f"Kalshi does not show {client_order_id}, but it may still arrive; ask again after "
@@ -198,14 +252,17 @@ class KalshiExchange:
             known = found if found.status is not None else replace(found, status=OrderStatus.RESTING)
             if known.status is OrderStatus.RESTING:
                 orders.append(self._orders.order(known))
+        self._resting = frozenset(each.ticker for each in orders)
+        self._follow()
         return orders
 
     async def list_fills(self, after: str | None = None) -> Sequence[Fill]:
         """Fills not told yet, in order of execution. One that Kalshi shows late is told when it shows."""
         await self._fresh.ensure()
         found = await self.rest.account.list_fills(self._fills.since(after))
-        rows = ((fill.fill_id, fill.at, fill) for fill in found)
-        return [self._orders.fill(fill) for fill in self._fills.news(rows, after)]
+        news = self._fills.news(((fill.fill_id, fill.at, fill) for fill in found), after)
+        await self._learn_orders(news)
+        return [self._orders.fill(fill) for fill in news]
 
     async def list_positions(self) -> Sequence[Position]:
         """Raises ExchangeUnavailable for an empty answer that something else speaks against."""
@@ -214,9 +271,10 @@ class KalshiExchange:
         found = [each for each in await self.rest.account.list_positions() if each.count]
         if not found:
             await self._check_nothing_held()
-        await self._learn_events(each.ticker for each in found)
-        positions = [each.position(await self._event_of(each.ticker)) for each in found]
+        await self._board.learn(each.ticker for each in found)
+        positions = [each.position((await self._board.market(each.ticker)).event_ticker) for each in found]
         self._held, self._held_at = frozenset(each.ticker for each in found), asked_at
+        self._follow()
         return positions
 
     async def list_settlements(self, after: str | None = None) -> Sequence[Settlement]:
@@ -239,14 +297,23 @@ class KalshiExchange:
         await self.rest.close()
 
     def _time(self) -> datetime:
-        return self._clock.utc_now() + self.rest.http.skew
+        return self._pace.at(self._clock.utc_now() + self.rest.http.skew)
+
+    def _with_live_book(self, snapshot: MarketSnapshot) -> MarketSnapshot:
+        book = None if self._listener is None else self._listener.book(snapshot.ticker)
+        return snapshot if book is None else replace(snapshot, book=book, as_of=self._time())
+
+    def _follow(self) -> None:
+        """Hear of the books of the markets at stake."""
+        if self._listener is not None:
+            self._listener.follow(self._held | self._resting)
 
     async def _new_order(self, intent: OrderIntent) -> NewOrder:
         """The order as it is sent. Raises ExchangeError or ValueError; nothing has been placed."""
         price = yes_price(intent.side, intent.limit_price)
         market = await self._market_for(intent.ticker, price)
         rests = intent.time_in_force is TimeInForce.GOOD_TILL_CANCELED
-        expires_at = intent.expires_at or self._time() + timedelta(seconds=self.settings.resting_ttl_secs)
+        expires_at = intent.expires_at or self._time() + self._pace.span(self.settings.resting_ttl_secs)
         order = NewOrder(
             ticker=intent.ticker,
             side=book_side(intent.side, intent.action),
@@ -261,17 +328,17 @@ class KalshiExchange:
 
     async def _market_for(self, ticker: str, price: int) -> KalshiMarket:
         """The market, if it takes the price. Ticks change while it trades, so a doubt is asked about."""
-        facts = self._markets.get(ticker) or await self._read_market(ticker)
-        if not facts.market.grid.accepts(price):
-            facts = await self._read_market(ticker)
-        grid = facts.market.grid
+        market = await self._board.market(ticker)
+        if not market.grid.accepts(price):
+            market = await self._board.read(ticker)
+        grid = market.grid
         if not grid.accepts(price):
             raise OrderRejected(
                 "invalid_parameters",
                 f"{ticker} takes no YES price of {price} micro-dollars; "
                 f"the nearest are {grid.at_most(price)} and {grid.at_least(price)}",
             )
-        return facts.market
+        return market
 
     async def _group(self, shard: int | None) -> str:
         if shard not in self._groups:
@@ -298,25 +365,20 @@ class KalshiExchange:
         """Where an order must be among, if it is there."""
         if sent is None:
             return await self.rest.account.list_orders()
-        return await self.rest.account.list_orders(ticker=sent.intent.ticker, since=sent.at - _BEFORE)
+        return await self.rest.account.list_orders(ticker=sent.intent.ticker, since=sent.at - self._before)
 
-    async def _read_market(self, ticker: str) -> MarketFacts:
-        known = self._markets.get(ticker)
-        facts = MarketFacts(await self.rest.markets.get_market(ticker), known.category if known else "")
-        self._markets.put(ticker, facts)
-        return facts
-
-    async def _learn_events(self, tickers: Iterable[str]) -> None:
-        unknown = [ticker for ticker in tickers if ticker not in self._markets]
-        for start in range(0, len(unknown), _TICKERS_PER_READ):
-            for market in await self.rest.markets.list_markets(
-                tickers=unknown[start : start + _TICKERS_PER_READ]
-            ):
-                self._markets.put(market.ticker, MarketFacts(market, ""))
-
-    async def _event_of(self, ticker: str) -> str:
-        facts = self._markets.get(ticker) or await self._read_market(ticker)
-        return facts.market.event_ticker
+    async def _learn_orders(self, fills: Iterable[KalshiFill]) -> None:
+        """Our ids of the orders that these fills are of: after a restart none of them is known."""
+        unnamed = [each for each in fills if not each.client_order_id]
+        unknown = list(
+            dict.fromkeys(each.order_id for each in unnamed if not self._orders.knows(each.order_id))
+        )
+        for order_id in unknown[:_ORDERS_ASKED_MAX]:
+            try:
+                found = await self.rest.account.get_order(order_id)
+            except OrderRejected:
+                continue  # in the archive by now
+            self._orders.saw(order_id, found.client_order_id)
 
     async def _check_nothing_held(self) -> None:
         """An empty list is also what a broken reader or a lagging shard gives."""
@@ -327,8 +389,8 @@ class KalshiExchange:
             )
         if not self._held:
             return
-        fills = await self.rest.account.list_fills(self._held_at - _BEFORE)
-        settlements = await self.rest.account.list_settlements(self._held_at - _BEFORE)
+        fills = await self.rest.account.list_fills(self._held_at - self._before)
+        settlements = await self.rest.account.list_settlements(self._held_at - self._before)
         explained = {each.ticker for each in fills} | {each.ticker for each in settlements}
         if unexplained := self._held - explained:
             raise ExchangeUnavailable(

@@ -20,7 +20,7 @@ _PAUSE_SECS: Final = 0.25
 
 
 class Freshness:
-    """Knows our last write and the age of what Kalshi tells. ``now`` is exchange time."""
+    """Knows our last write and the age of what Kalshi tells. ``now`` and ``stale_max`` are exchange time."""
 
     def __init__(
         self,
@@ -29,13 +29,13 @@ class Freshness:
         clock: Clock,
         *,
         catch_up_secs: float = CATCH_UP_SECS,
-        stale_secs_max: float = STALE_SECS_MAX,
+        stale_max: timedelta = timedelta(seconds=STALE_SECS_MAX),
     ) -> None:
         self._read = read
         self._now = now
         self._clock = clock
         self._catch_up_secs = catch_up_secs
-        self._stale = timedelta(seconds=stale_secs_max)
+        self._stale = stale_max
         self._changed_at: datetime | None = None
 
     def changed(self, at: datetime) -> None:

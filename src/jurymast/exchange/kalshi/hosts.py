@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from typing import Final
+from urllib.parse import urlsplit
 
 from jurymast.domain.errors import ConfigError
 from jurymast.exchange.kalshi.signing import Signer
@@ -56,6 +57,22 @@ DEMO: Final = Host(
 def embedded(port: int) -> Host:
     """The embedded exchange, SIMULATED, on this machine."""
     return Host(Environment.EMBEDDED, f"http://{_LOOPBACK}:{port}", f"ws://{_LOOPBACK}:{port}")
+
+
+def embedded_at(url: str) -> Host:
+    """An embedded exchange that runs already. Raises ConfigError for what is not on this machine: play
+    orders can't reach a real exchange."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if parts.scheme != "http" or parts.hostname not in {_LOOPBACK, "localhost"} or port is None:
+        raise ConfigError(
+            f"{url} is no embedded exchange: those are at http://{_LOOPBACK}:PORT only. Nothing was started; "
+            "start one with `jurymast exchange serve` and name the address that it prints."
+        )
+    return embedded(port)
 
 
 @dataclass(frozen=True, slots=True)

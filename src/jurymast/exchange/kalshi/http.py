@@ -76,6 +76,7 @@ class KalshiHttp:
         self._total_secs = total_secs
         self._connect_secs = connect_secs
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     async def call(
         self,
@@ -90,6 +91,18 @@ class KalshiHttp:
         ``items`` is the size of a batch. Raises OrderRejected, OrderUnknown, SchemaDrift or
         ExchangeUnavailable as :mod:`.refusals` says.
         """
+        answer = await self.fetch(operation, *ids, query=query, body=body, items=items)
+        return _record(operation, answer or b"{}")
+
+    async def fetch(
+        self,
+        operation: Operation,
+        *ids: str,
+        query: Query | None = None,
+        body: Mapping[str, Any] | None = None,
+        items: int = 1,
+    ) -> bytes:
+        """The same for an answer that the caller reads itself. Raises as :meth:`call`, SchemaDrift apart."""
         path = REST_PREFIX + operation.path.format(*(quote(each, safe="") for each in ids))
         target = path + _query_text(query)
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
@@ -99,10 +112,11 @@ class KalshiHttp:
             reply = await self._send(operation, target, data)
         if not 200 <= reply.status < 300:
             raise error_of(operation, reply.status, reply.body)
-        return _record(operation, reply.body or b"{}")
+        return reply.body
 
     async def close(self) -> None:
-        """Close every connection. Harmless to repeat."""
+        """Close every connection, for good. Harmless to repeat."""
+        self._closed = True
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -112,7 +126,7 @@ class KalshiHttp:
         for the next time. The caller bounds the time."""
         import aiohttp
 
-        session = self._session = self._session or _open_session()
+        session = self._opened()
         try:
             return await session.ws_connect(
                 self.host.stream_origin + path,
@@ -155,7 +169,7 @@ class KalshiHttp:
         headers = self.signed_headers(operation.method, target)
         if data is not None:
             headers["content-type"] = "application/json"
-        session = self._session = self._session or _open_session()
+        session = self._opened()
         async with session.request(
             operation.method,
             # Encoded already: what is signed is what is sent.
@@ -168,6 +182,12 @@ class KalshiHttp:
         ) as response:
             body = await _bounded(response)
             return Reply(response.status, body, response.headers.get("date", ""))
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise ConnectionError("the connection to the exchange is closed")
+        self._session = self._session or _open_session()
+        return self._session
 
     def _measure_skew(self, date: str) -> bool:
         """Take the offset of our clock from a reply's ``Date``; False when it can't be read."""

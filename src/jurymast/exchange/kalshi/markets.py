@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 from jurymast.domain.errors import SchemaDrift
@@ -196,11 +197,15 @@ def read_grid(record: Record) -> PriceGrid:
     """The tick sizes of a market. Raises SchemaDrift."""
     ranges = (Record(record.operation, each) for each in record.items("price_ranges"))
     try:
-        return PriceGrid.of(
-            PriceRange(each.dollars("start"), each.dollars("end"), each.dollars("step")) for each in ranges
-        )
+        return _grid(tuple((each.text("start"), each.text("end"), each.text("step")) for each in ranges))
     except ValueError as error:
         raise SchemaDrift(f"{record.operation}: price_ranges: {error}") from None
+
+
+@lru_cache(maxsize=256)
+def _grid(ranges: tuple[tuple[str, str, str], ...]) -> PriceGrid:
+    """Markets share a dozen grids."""
+    return PriceGrid.of(PriceRange(micros(start), micros(end), micros(step)) for start, end, step in ranges)
 
 
 def read_event(record: Record, drift: Drift) -> KalshiEvent:

@@ -1,8 +1,8 @@
-"""What one run has learnt about orders and markets, so that the wire's gaps can be closed.
+"""What one run has learnt about its orders, so that the wire's gaps can be closed.
 
-Lists of fills don't tell the client order id, positions don't tell the event, and nothing tells whether an
-``ask`` was meant as selling YES or as buying NO. All of it is a convenience: after a restart it is empty,
-and the exchange is asked. Bounded, the oldest forgotten first.
+Lists of fills don't tell the client order id, and nothing tells whether an ``ask`` was meant as selling
+YES or as buying NO. All of it is a convenience: after a restart it is empty, and the exchange is asked.
+Bounded, the oldest forgotten first.
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ from typing import Final, Generic, TypeVar
 
 from jurymast.domain.order import Fill, Order, OrderIntent
 from jurymast.exchange.kalshi.account import KalshiFill, KalshiOrder, expressed
-from jurymast.exchange.kalshi.markets import KalshiMarket
 
 KEPT_MAX: Final = 20_000
-MARKETS_MAX: Final = 200_000
 OVERLAP: Final = timedelta(seconds=60)
-"""Shards and replicas may show an older row later than a newer one."""
+"""By default: shards and replicas may show an older row later than a newer one."""
 
 Value = TypeVar("Value")
 Row = TypeVar("Row")
@@ -66,13 +64,17 @@ class OrderMemory:
         self._client_ids: Recent[str] = Recent()
 
     def saw(self, order_id: str, client_order_id: str) -> None:
-        if not client_order_id:
-            return  # placed by hand
-        self._order_ids.put(client_order_id, order_id)
+        """``client_order_id`` is empty for an order placed by hand."""
+        if client_order_id:
+            self._order_ids.put(client_order_id, order_id)
         self._client_ids.put(order_id, client_order_id)
 
     def order_id(self, client_order_id: str) -> str | None:
         return self._order_ids.get(client_order_id)
+
+    def knows(self, order_id: str) -> bool:
+        """Whether the client order id of this order is known."""
+        return order_id in self._client_ids
 
     def order(self, found: KalshiOrder) -> Order:
         """In the terms of its intent where that is known."""
@@ -91,34 +93,35 @@ class OrderMemory:
         return replace(fill, side=intent.side, action=intent.action, price=found.price_of(intent.side))
 
 
-@dataclass(frozen=True, slots=True)
-class MarketFacts:
-    """A market as last seen, with the category of its event."""
-
-    market: KalshiMarket
-    category: str
-
-
 class Feed(Generic[Row]):
     """Rows told since the last known one, in order of time, none of them twice and none of them lost.
 
-    Rows that show up late, with a time before the last known one, are told when they show up.
+    Rows that show up late, with a time up to ``overlap`` before the last known one, are told when they show
+    up. Of a known row that this run has not told, say of the life before, ``overlap`` is counted back too:
+    who asks keeps ids and passes over what it knows.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, overlap: timedelta = OVERLAP) -> None:
+        self._overlap = overlap
         self._told: Recent[datetime] = Recent()
 
     def since(self, after: str | None) -> datetime | None:
         """From when to ask. None is from the beginning: ``after`` is not known to this run."""
         at = None if after is None else self._told.get(after)
-        return None if at is None else at - OVERLAP
+        return None if at is None else at - self._overlap
 
     def news(self, rows: Iterable[tuple[str, datetime, Row]], after: str | None) -> list[Row]:
         """Rows (id, time, row) that come after ``after`` or have not been told yet."""
         unique = {row_id: (at, row) for row_id, at, row in rows}
         ordered = sorted(unique.items(), key=lambda each: (each[1][0], each[0]))
         ids = [row_id for row_id, _ in ordered]
-        place = ids.index(after) if after in unique else -1
+        place = -1
+        if after is not None and after in unique:
+            place = ids.index(after)
+            horizon = unique[after][0] - self._overlap
+            for row_id, (at, _) in ordered[:place]:
+                if at < horizon:
+                    self._told.put(row_id, at)
         fresh = [
             row
             for index, (row_id, (_, row)) in enumerate(ordered)

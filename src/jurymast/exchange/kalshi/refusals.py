@@ -35,6 +35,7 @@ _CURES: Final = {
     "insufficient_balance": "the shard of this market holds too little cash",
     "trading_is_paused": "trading is paused; cancels still work, entries do not until it resumes",
     "exchange_is_paused": "the exchange takes nothing at all until it resumes, not even cancels",
+    "order_group_triggered": "more filled in 15 s than exchange.group_contracts_max; know why, then restart",
     "deprecated_v1_order_endpoint": "this program speaks an API that is gone; update it",
 }
 

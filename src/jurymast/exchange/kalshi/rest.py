@@ -9,8 +9,9 @@ from typing import Final
 from jurymast.domain.errors import SchemaDrift
 from jurymast.domain.market import Book
 from jurymast.exchange.kalshi import account, markets, operations
-from jurymast.exchange.kalshi.budget import BucketSize, Limits
+from jurymast.exchange.kalshi.budget import BALANCES, BALANCES_ELSE, BucketSize, Limits
 from jurymast.exchange.kalshi.http import KalshiHttp, Query
+from jurymast.exchange.kalshi.listing import EventPage, Terms, read_page
 from jurymast.exchange.kalshi.operations import route_key
 from jurymast.exchange.kalshi.order_entry import OrderEntry
 from jurymast.exchange.kalshi.orders import unix_secs
@@ -38,7 +39,7 @@ class KalshiRest:
         """Read this account's rate limits and the price of each operation, and keep to them from now on."""
         answer = await self.http.call(operations.LIMITS)
         costs = await self.http.call(operations.COSTS)
-        limits = _limits(answer, costs, self.http.budgets.limits.balance)
+        limits = _limits(answer, costs)
         self.http.budgets.learn(limits)
         return limits
 
@@ -72,6 +73,25 @@ class MarketReads:
             "limit": EVENT_PAGE_ITEMS,
         }
         return await self._pages.readable(operations.EVENTS, "events", markets.read_event, query)
+
+    async def list_page(
+        self,
+        known: dict[str, Terms],
+        *,
+        status: markets.MarketFilter | None = None,
+        series_ticker: str | None = None,
+        cursor: str = "",
+    ) -> EventPage:
+        """One page of the same list, read fast; ``known`` is what is known of markets by ticker."""
+        query: Query = {
+            "status": status,
+            "series_ticker": series_ticker,
+            "with_nested_markets": True,
+            "limit": EVENT_PAGE_ITEMS,
+            "cursor": cursor or None,
+        }
+        body = await self._pages.http.fetch(operations.EVENTS, query=query)
+        return read_page(body, known, self._pages.drift)
 
     async def list_markets(
         self,
@@ -180,16 +200,18 @@ class AccountReads:
         }
 
 
-def _limits(answer: Record, costs: Record, balance: BucketSize) -> Limits:
+def _limits(answer: Record, costs: Record) -> Limits:
     known = {
         route_key(each.text("method"), each.text("path")): each.whole("cost")
         for each in (Record(costs.operation, value) for value in costs.items("endpoint_costs"))
     }
+    tier = answer.text("usage_tier")
+    balances = BALANCES.get(tier, BALANCES_ELSE)
     return Limits(
-        tier=answer.text("usage_tier"),
+        tier=tier,
         read=_size(answer.record("read")),
         write=_size(answer.record("write")),
-        balance=balance,
+        balance=BucketSize(balances, balances),
         default_cost=costs.whole("default_cost"),
         costs=known,
     )

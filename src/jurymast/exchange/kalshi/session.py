@@ -28,6 +28,8 @@ from jurymast.exchange.kalshi.reading import Drift, Record
 BOOKS: Final = "orderbook_delta"
 FILLS: Final = "fill"
 ORDERS: Final = "user_orders"
+TRADES: Final = "trade"
+"""Executions of everybody in the markets that were followed when the connection opened."""
 SNAPSHOT_SECS: Final = 5.0
 """How long a snapshot may take before it is asked for again."""
 SNAPSHOT_TRIES: Final = 3
@@ -311,6 +313,8 @@ class Session:
                 return  # a book channel without markets is refused; see follow()
             params["market_tickers"] = sorted(self.tickers)
             params["use_yes_price"] = self.books.yes_priced
+        elif subscription.channel == TRADES and self.tickers:
+            params["market_tickers"] = sorted(self.tickers)
         self._send(subscription, "subscribe", params)
 
     def _update(self, subscription: _Subscription, action: str, tickers: list[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from typing import TYPE_CHECKING, Final
 
 from jurymast.exchange.kalshi.hosts import STREAM_PATH
@@ -74,7 +74,7 @@ class KalshiStream:
         if self._session is not None:
             self._session.follow(self._tickers)
 
-    async def events(self) -> AsyncIterator[StreamEvent]:
+    async def events(self) -> AsyncGenerator[StreamEvent, None]:
         """Everything that happens, for ever; reconnects by itself. One reader at a time.
 
         After Lost, Opened and Missed the account is to be reconciled: what happened in between, and

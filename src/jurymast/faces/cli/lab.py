@@ -32,8 +32,8 @@ def call(control_url: str, method: str, path: str, body: dict[str, Any] | None =
         raise JurymastError(error.read().decode().strip()) from error
     except (urllib.error.URLError, TimeoutError) as error:
         raise JurymastError(
-            f"no fault control answers at {control_url}: start `jurymast run` or `jurymast lab serve`, "
-            "or name its address with --control"
+            f"no fault control answers at {control_url}: start `jurymast run`, `jurymast lab serve` or "
+            "`jurymast exchange serve`, and name the address that it prints with --control"
         ) from error
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from jurymast.app.wiring import Bot
 from jurymast.domain.events import CycleFinished, Event, MarketScreened, ProbeSent, RouteChanged
-from jurymast.domain.money import format_usd
+from jurymast.domain.money import USD, format_usd
 from jurymast.domain.status import EmergencyMode, RouteReport, RouteState
 from jurymast.faces.cli.narration import STYLES, describe
 
@@ -46,6 +46,7 @@ class LiveView:
         self._console = console or Console()
         self._events: deque[Text] = deque(maxlen=EVENTS_KEPT)
         self._cycle: CycleFinished | None = None
+        self._start = bot.config.exchange.cash_usd * USD if bot.venue.house is not None else 0
         self._live = Live(
             get_renderable=self.render,
             console=self._console,
@@ -66,6 +67,7 @@ class LiveView:
         """Take note of an event."""
         if isinstance(event, CycleFinished):
             self._cycle = event
+            self._start = self._start or event.equity
         if isinstance(event, NOISE):
             return
         described = describe(event)
@@ -85,7 +87,7 @@ class LiveView:
             ("jurymast ", "bold"),
             (f" {status.mode.upper()} ", MODE_STYLES[status.mode]),
             f" trading {self._bot.cycle.state.upper()}  ",
-            ("SIMULATED " + " + ".join(self._bot.simulated), "bold magenta"),
+            _reality(self._bot),
         )
         if status.mode is not EmergencyMode.NORMAL:
             text.append(f"\n{status.mode_reason}", "yellow")
@@ -116,8 +118,7 @@ class LiveView:
         cycle = self._cycle
         if cycle is None:
             return Panel("first cycle")
-        start = self._bot.config.exchange.cash_usd * 1_000_000
-        gain = cycle.equity - start
+        gain = cycle.equity - self._start
         return Panel(
             Text.assemble(
                 f"exchange time {cycle.exchange_time:%Y-%m-%d %H:%M}   cycle {cycle.cycle}   "
@@ -136,6 +137,12 @@ class LiveView:
             f"break a provider: `jurymast lab fault xai refuse` ({fleet.control_url})   " if fleet else ""
         )
         return Text(f"Ctrl-C stops   {control}", style="dim", no_wrap=True, overflow="ellipsis")
+
+
+def _reality(bot: Bot) -> tuple[str, str]:
+    if bot.simulated:
+        return "SIMULATED " + " + ".join(bot.simulated), "bold magenta"
+    return "LIVE, REAL MONEY", "bold white on red"
 
 
 def _health(report: RouteReport) -> str:

@@ -17,6 +17,7 @@ from jurymast import __version__
 from jurymast.domain.errors import JurymastError
 from jurymast.faces.cli.exchange import exchange
 from jurymast.faces.cli.options import DATA_DIR, data_dir_option, json_option
+from jurymast.faces.cli.record import record
 from jurymast.faces.cli.sim import sim
 
 CONTROL_URL = "http://127.0.0.1:8790"
@@ -53,7 +54,8 @@ def run(
     weather: bool | None,
     as_json: bool,
 ) -> None:
-    """Run the bot until Ctrl-C. Paper trading: SIMULATED exchange, real questions.
+    """Run the bot until Ctrl-C. Paper trading unless the configuration names another host: SIMULATED
+    exchange, real questions.
 
     With --json it prints one JSON object per cycle. Without --config it uses emulated providers, so
     it needs no key and spends nothing.
@@ -197,6 +199,7 @@ def lab_faults(control: str) -> None:
 
 cli.add_command(sim)
 cli.add_command(exchange)
+cli.add_command(record)
 
 
 def main() -> None:

@@ -20,5 +20,5 @@ def data_dir_option(command: click.decorators.FC) -> click.decorators.FC:
         "--data-dir",
         type=click.Path(path_type=Path, file_okay=False),
         default=None,
-        help=f"Directory of the journal and the paper exchange.  [default: {DATA_DIR}]",
+        help=f"Directory of the journal and the embedded exchange.  [default: {DATA_DIR}]",
     )(command)

@@ -116,6 +116,9 @@ def run_demo(seed: int, *, fast: bool, as_json: bool) -> None:
 def banner(bot: Bot) -> list[str]:
     """What runs, what is not real, and what to try."""
     lines = [f"jurymast on {bot.exchange.describe()}"]
+    if bot.venue.server is not None:
+        control = bot.venue.server.control_url
+        lines.append(f"break the exchange:  jurymast exchange fault --control {control} accept_then_timeout")
     if bot.fleet is not None:
         lines += [
             "SIMULATED providers answer: no key, no network, no money.",

@@ -190,6 +190,7 @@ class Control:
                 "exchange_time": rfc3339(exchange.now_us()),
                 "speed": exchange.speed,
                 "seed": exchange.seed,
+                "shift_days": exchange.shift.days,
                 "markets": len(exchange.catalogue),
                 "markets_touched": len(state.markets),
                 "orders_kept": len(state.orders),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -25,6 +26,7 @@ from jurymast.exchange.embedded.server.site import Site
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+_WALL_SECS: Final = web.RequestKey("wall_secs", float)
 SOCKET_PATH: Final = "/trade-api/ws/v2"
 ANONYMOUS: Final = ""
 BATCH_ITEMS_MAX: Final = 1_000
@@ -71,7 +73,7 @@ class Gate:
                 return too_many()
             return await self._handled(request, handler)
         except OrderRejected as error:
-            return refused(error)
+            return self.refusal(request, error)
         except ExchangeUnavailable as error:
             return error_reply("service_unavailable", str(error))
         except web.HTTPException as error:
@@ -87,8 +89,16 @@ class Gate:
         skew = self._site.faults.strikes(Fault.CLOCK_SKEW)
         if skew is not None:
             wall_secs += skew.number(120.0)
+        request[_WALL_SECS] = wall_secs
         path = request.rel_url.raw_path
         return self._site.keys.check(request.headers, request.method, path, wall_secs)
+
+    def refusal(self, request: web.Request, error: OrderRejected) -> web.Response:
+        """A refusal, dated by the clock that judged the request: a client may set its own by it."""
+        answer = refused(error)
+        if _WALL_SECS in request:
+            answer.headers["Date"] = formatdate(request[_WALL_SECS], usegmt=True)
+        return answer
 
     def _edge(self, request: web.Request) -> web.Response | None:
         faults = self._site.faults
@@ -139,16 +149,15 @@ class Gate:
         return web.Response(status=500)
 
     def _damaged(self, answer: web.StreamResponse) -> web.StreamResponse:
-        if not isinstance(answer, web.Response) or not isinstance(answer.body, bytes) or answer.status >= 300:
-            return answer
-        for fault, names, damage in (
-            (Fault.UNKNOWN_ENUM, _ENUMS, _unheard_of),
-            (Fault.MISSING_FIELD, _FIELDS, _left_out),
-        ):
-            spec = self._site.faults.strikes(fault)
-            if spec is not None:
-                body = msgspec.json.decode(answer.body)
-                _first(body, (spec.value,) if spec.value else names, damage)
+        """Faults that damage answers strike those that have something to damage."""
+        for spec in self._site.faults.active():
+            if spec.fault not in _DAMAGE or not isinstance(answer, web.Response) or answer.status >= 300:
+                continue
+            names, damage = _DAMAGE[spec.fault]
+            body = msgspec.json.decode(answer.body) if isinstance(answer.body, bytes) else None
+            place = _first(body, (spec.value,) if spec.value else names)
+            if place is not None and self._site.faults.strikes(spec.fault) is not None:
+                damage(*place)
                 answer = reply(body, answer.status)
         return answer
 
@@ -173,12 +182,18 @@ def _left_out(owner: dict[str, Any], name: str) -> None:
     del owner[name]
 
 
-def _first(value: Any, names: tuple[str, ...], damage: Callable[[dict[str, Any], str], None]) -> bool:
-    """Damage the first field of one of these names, outermost first."""
+def _first(value: Any, names: tuple[str, ...]) -> tuple[dict[str, Any], str] | None:
+    """The first field of one of these names with the object it is in, outermost first."""
     if isinstance(value, dict):
         for name in names:
             if name in value:
-                damage(value, name)
-                return True
-        return any(_first(part, names, damage) for part in value.values())
-    return isinstance(value, list) and any(_first(part, names, damage) for part in value)
+                return value, name
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next((found for part in parts if (found := _first(part, names)) is not None), None)
+
+
+_DAMAGE: Final = {
+    Fault.UNKNOWN_ENUM: (_ENUMS, _unheard_of),
+    Fault.MISSING_FIELD: (_FIELDS, _left_out),
+}
+"""Which fields are damaged unless one is named, and how."""

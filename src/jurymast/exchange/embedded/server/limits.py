@@ -20,6 +20,8 @@ LIGHT: Final = (
 )
 """Operations that cost less; a batch is billed for each of its items."""
 BALANCE: Final = "/portfolio/balance"
+UNLIMITED: Final = "unlimited"
+"""None of Kalshi's: for programs whose time does not pass by itself, and would wait for tokens for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ TIERS: Final = {
         Tier("paragon", 2_400, 2_400),
         Tier("prime", 4_800, 4_800),
         Tier("prestige", 12_000, 9_600),
+        Tier(UNLIMITED, 10**9, 10**9, balances=10**9),
     )
 }
 

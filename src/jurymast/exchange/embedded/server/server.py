@@ -32,8 +32,9 @@ SHUTDOWN_SECS: Final = 0.1
 class ExchangeServer:
     """Serves one exchange on one port of 127.0.0.1; port 0 lets the system choose.
 
-    ``keys`` are who may trade. As a context manager it listens inside and ticks on its own; with
-    ``ticking`` off the crowd acts when :meth:`EmbeddedExchange.tick` is called, and only then.
+    ``keys`` are who may trade. As a context manager it listens inside and ticks on its own, every
+    ``tick_secs``; with ``ticking`` off the crowd acts when :meth:`EmbeddedExchange.tick` is called, and
+    only then.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class ExchangeServer:
         port: int = 0,
         settings: WireSettings | None = None,
         ticking: bool = True,
+        tick_secs: float = TICK_SECS,
     ) -> None:
         settings = settings or WireSettings()
         view = PortfolioView(exchange, clock)
@@ -52,6 +54,7 @@ class ExchangeServer:
         self.control: Final = Control(self.site)
         self._port = port
         self._ticking = ticking
+        self._tick_secs = tick_secs
         self._gate = Gate(self.site)
         self._sockets = Sockets(self.site, self._gate)
         self._runner: web.AppRunner | None = None
@@ -96,16 +99,21 @@ class ExchangeServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._ticker is not None:
-            self._ticker.cancel()
-            await asyncio.gather(self._ticker, return_exceptions=True)
+        await self.stand_still()
         await self._sockets.close()
         if self._runner is not None:
             await self._runner.cleanup()
 
+    async def stand_still(self) -> None:
+        """Let the crowd act no more; what the member asks for is still done."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+            await asyncio.gather(self._ticker, return_exceptions=True)
+            self._ticker = None
+
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(TICK_SECS)
+            await asyncio.sleep(self._tick_secs)
             self.control.lapse()
             self.site.exchange.tick()
 

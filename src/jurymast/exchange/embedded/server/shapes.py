@@ -6,6 +6,7 @@ Checked against OpenAPI 3.34.0 on 2026-11-23. Fields that are gone from the spec
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from jurymast.domain.money import PAYOUT, USD, Micros
@@ -27,7 +28,7 @@ from jurymast.exchange.embedded.server.wire import (
     trade_id,
     user_id,
 )
-from jurymast.exchange.questions import Question, as_market
+from jurymast.exchange.questions import Question, rules_of
 
 Json: TypeAlias = dict[str, Any]
 
@@ -35,8 +36,9 @@ _WHOLE: Final = dollars(PAYOUT)
 _DAY_US: Final = 86_400 * SECOND_US
 
 
+@lru_cache(maxsize=64)
 def price_ranges(ticks: Ticks) -> list[dict[str, str]]:
-    """The ticks as bands."""
+    """The ticks as bands. Shared: not to be changed."""
     return [
         {"start": dollars(start), "end": dollars(end), "step": dollars(step)}
         for start, end, step in ticks.ranges
@@ -47,15 +49,15 @@ def market_shape(exchange: EmbeddedExchange, question: Question, *, legacy: bool
     """A market as listed now. An empty side shows as a bid of $0 or an ask of $1, as on Kalshi."""
     listing = exchange.catalogue.listing(question.ticker)
     assert listing is not None  # noqa: S101 (the question is of this catalogue)
-    stage, now_us = exchange.stage(question.ticker), exchange.now_us()
+    now_us = exchange.now_us()
     known = exchange.engine.state.markets.get(question.ticker)
-    yes, no = exchange.depth(question.ticker)
-    bid, bid_size = yes[-1] if yes else (0, 0)
-    no_bid, ask_size = no[-1] if no else (0, 0)
+    stage = listing.stage_at(now_us) if known is None else known.stage
+    (bid, bid_size), (no_bid, ask_size) = exchange.tops(question, stage, now_us)
     last = known.last_price if known is not None else 0
     end_us = known.end_us if known is not None else listing.resolve_us
     over = stage in {Stage.CLOSED, Stage.DETERMINED, Stage.FINALIZED}
     result, value = _result(exchange, listing, stage)
+    opened, closes = rfc3339(listing.open_us), rfc3339(listing.close_us)
     shape: Json = {
         "ticker": question.ticker,
         "event_ticker": question.event_ticker,
@@ -64,11 +66,11 @@ def market_shape(exchange: EmbeddedExchange, question: Question, *, legacy: bool
         "subtitle": "",
         "yes_sub_title": "Yes",
         "no_sub_title": "No",
-        "created_time": rfc3339(listing.open_us),
-        "updated_time": rfc3339(end_us if over else listing.open_us),
-        "open_time": rfc3339(listing.open_us),
-        "close_time": rfc3339(end_us if over else listing.close_us),
-        "expected_expiration_time": rfc3339(listing.close_us),
+        "created_time": opened,
+        "updated_time": rfc3339(end_us) if over else opened,
+        "open_time": opened,
+        "close_time": rfc3339(end_us) if over else closes,
+        "expected_expiration_time": closes,
         "latest_expiration_time": rfc3339(listing.close_us + _DAY_US),
         "settlement_timer_seconds": SETTLEMENT_US // SECOND_US,
         "status": stage.value,
@@ -90,7 +92,7 @@ def market_shape(exchange: EmbeddedExchange, question: Question, *, legacy: bool
         "previous_price_dollars": dollars(0),
         "settlement_bounds_type": "default",
         "expiration_value": result,
-        "rules_primary": as_market(question).rules,
+        "rules_primary": rules_of(question),
         "rules_secondary": "SIMULATED trading of a real question that has resolved; play money only.",
         "price_level_structure": listing.ticks.name,
         "price_ranges": price_ranges(listing.ticks),

@@ -28,7 +28,7 @@ from jurymast.exchange.embedded.records import (
 from jurymast.exchange.embedded.server.faults import Fault
 from jurymast.exchange.embedded.server.frames import Frames
 from jurymast.exchange.embedded.server.gate import Gate
-from jurymast.exchange.embedded.server.replies import error_reply, refused
+from jurymast.exchange.embedded.server.replies import error_reply
 from jurymast.exchange.embedded.server.shapes import Json
 from jurymast.exchange.embedded.server.site import Site
 
@@ -98,7 +98,7 @@ class Sockets:
         try:
             self._gate.caller(request)
         except OrderRejected as error:
-            return refused(error)
+            return self._gate.refusal(request, error)
         stream = web.WebSocketResponse(max_msg_size=MESSAGE_BYTES_MAX)
         await stream.prepare(request)
         connection = Connection(self._site, self.frames, stream, request)

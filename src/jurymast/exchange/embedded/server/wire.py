@@ -6,19 +6,21 @@ Written apart from the client's reader on purpose: two readings of the same docu
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from jurymast.domain.errors import OrderRejected
 from jurymast.domain.money import CONTRACT, USD, Centi, Micros
-from jurymast.exchange.embedded.catalogue import as_datetime
 from jurymast.exchange.embedded.records import SECOND_US
 
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 (UTC, and written without its offset)
 _COUNT: Final = re.compile(r"(\d{1,9})(?:\.(\d{1,2}))?", re.ASCII)
 _PRICE: Final = re.compile(r"(\d{1,9})\.(\d{2,4})", re.ASCII)
 _ORDER: Final = re.compile(r"0a{7}-0000-4000-8000-([0-9a-f]{12})")
 
 
+@lru_cache(maxsize=16_384)
 def dollars(amount: Micros) -> str:
     """Four decimals, six when the amount needs them: ``0.5600``, ``-1.234567``."""
     whole, part = divmod(abs(amount), USD)
@@ -34,6 +36,7 @@ def dollars6(amount: Micros) -> str:
     return f"{'-' if amount < 0 else ''}{whole}.{part:06d}"
 
 
+@lru_cache(maxsize=16_384)
 def fp(count: Centi) -> str:
     """Contracts with two decimals: ``10.00``, ``-0.50``."""
     whole, part = divmod(abs(count), CONTRACT)
@@ -47,7 +50,7 @@ def cents(amount: Micros) -> int:
 
 def rfc3339(at_us: int) -> str:
     """``2026-01-05T12:00:00.123456Z``; without a fraction when there is none."""
-    return stamp(as_datetime(at_us))
+    return (_EPOCH + timedelta(microseconds=at_us)).isoformat() + "Z"
 
 
 def stamp(at: datetime) -> str:

@@ -1,0 +1,61 @@
+"""What the journal remembers of the run before, for the next to go on from."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from jurymast.app.config import Config
+from jurymast.domain.events import (
+    DecisionAbstained,
+    DecisionMade,
+    Event,
+    ModeChanged,
+    ProbeSent,
+    RouteChanged,
+    ShadowAnswered,
+)
+from jurymast.domain.money import Micros
+from jurymast.domain.provider import Route
+from jurymast.domain.status import EmergencyMode
+from jurymast.journal.queries import JournalReader
+from jurymast.journal.sqlite import SqliteJournal
+from jurymast.policy.detector import RouteHealth, revive
+from jurymast.policy.restart import Earlier
+from jurymast.ports import Clock
+
+_PAID: Final = (DecisionMade, DecisionAbstained, ProbeSent, ShadowAnswered)
+
+
+def earlier_run(journal: SqliteJournal, clock: Clock, config: Config) -> Earlier:
+    """What the run before left: a restart is no evidence that judgement is better, nor new money."""
+    now, wall = clock.monotonic(), clock.utc_now()
+    healths: dict[Route, RouteHealth] = {}
+    for recorded in journal.read((RouteChanged,)):
+        if isinstance(event := recorded.event, RouteChanged):
+            healths[event.route] = revive(event.new, event.reason, now, config.detector)
+    with JournalReader(config.journal_path) as reader:
+        last = reader.last(ModeChanged)
+        window = timedelta(seconds=config.ladder.flap_window_secs)
+        changes = [recorded.event.at for recorded in reader.since(wall - window, (ModeChanged,))]
+        midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
+        paid = reader.since(midnight, _PAID)
+    return Earlier(
+        mode=last.new if last is not None else EmergencyMode.NORMAL,
+        mode_changes=tuple(now - (wall - at).total_seconds() for at in reversed(changes)),
+        healths=healths,
+        spent=sum(_cost(recorded.event) for recorded in paid),
+    )
+
+
+def _cost(event: Event) -> Micros:
+    """AI money an event tells of, in micro-dollars."""
+    match event:
+        case DecisionMade():
+            return event.decision.cost
+        case DecisionAbstained():
+            return event.abstain.cost
+        case ProbeSent() | ShadowAnswered():
+            return event.cost
+        case _:
+            return 0

@@ -1,0 +1,77 @@
+"""What a run leaves to the next."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from jurymast.app.config import BotSection, Config
+from jurymast.app.restart import earlier_run
+from jurymast.domain.events import Event, ModeChanged, ProbeSent, RouteChanged, ShadowAnswered
+from jurymast.domain.provider import ProviderName, Route
+from jurymast.domain.status import EmergencyMode, RouteState
+from jurymast.journal.sqlite import SqliteJournal
+from jurymast.policy.restart import Earlier
+from jurymast.testing.clock import START, FakeClock
+
+GROK = Route(ProviderName.XAI, "grok-4.3")
+GPT = Route(ProviderName.OPENAI, "gpt-6.1-terra")
+NORMAL, CONSERVATIVE, MINIMAL = EmergencyMode.NORMAL, EmergencyMode.CONSERVATIVE, EmergencyMode.MINIMAL
+
+
+async def left_by(tmp_path: Path, *events: Event, after_secs: float = 60.0) -> Earlier:
+    """What a run that starts so long after START makes of these."""
+    config = replace(Config(), bot=BotSection(data_dir=str(tmp_path)))
+    clock = FakeClock()
+    clock.advance(after_secs)
+    journal = SqliteJournal.open(config.journal_path, clock=clock)
+    try:
+        await journal.append(*events)
+        return earlier_run(journal, clock, config)
+    finally:
+        await journal.close()
+
+
+def probe(cost: int, minutes: float = 0.0) -> ProbeSent:
+    at = START + timedelta(minutes=minutes)
+    return ProbeSent(at=at, route=GROK, healthy=True, detail="", cost=cost)
+
+
+async def test_a_first_run_starts_from_nothing(tmp_path: Path) -> None:
+    """An empty journal is no earlier run."""
+    assert await left_by(tmp_path) == Earlier()
+
+
+async def test_a_restart_opens_no_new_budget(tmp_path: Path) -> None:
+    """What was spent since midnight UTC stays spent, whatever it was spent on; yesterday's is over."""
+    shadow = ShadowAnswered(
+        at=START, route=GPT, beside=GROK, detail="answered", difference_pct=3, secs=1.0, cost=20
+    )
+    earlier = await left_by(tmp_path, probe(5, minutes=-13 * 60), probe(7), shadow)
+    assert earlier.spent == 27
+
+
+async def test_the_mode_and_its_flaps_go_on(tmp_path: Path) -> None:
+    """The last mode stays, and its changes within the window keep their distance in time."""
+    changes = [
+        ModeChanged(at=START - timedelta(hours=3), old=NORMAL, new=CONSERVATIVE, reason=""),
+        ModeChanged(at=START - timedelta(minutes=10), old=CONSERVATIVE, new=MINIMAL, reason=""),
+        ModeChanged(at=START, old=MINIMAL, new=CONSERVATIVE, reason=""),
+    ]
+    earlier = await left_by(tmp_path, *changes, after_secs=60.0)
+    assert earlier.mode is CONSERVATIVE
+    assert earlier.mode_changes == (-600.0, 0.0)
+
+
+async def test_a_sick_route_is_not_trusted_after_a_restart(tmp_path: Path) -> None:
+    """Who was open is probed at once, who was latched stays so, and who was well starts afresh."""
+    moved = [
+        RouteChanged(at=START, route=GROK, old=RouteState.SUSPECT, new=RouteState.OPEN, reason="500"),
+        RouteChanged(at=START, route=GPT, old=RouteState.OPEN, new=RouteState.HEALTHY, reason="answers"),
+    ]
+    earlier = await left_by(tmp_path, *moved)
+    assert earlier.healths[GROK].state is RouteState.HALF_OPEN
+    assert earlier.healths[GROK].next_probe_at == 60.0
+    assert (earlier.healths[GPT].state, earlier.healths[GPT].next_probe_at) == (RouteState.HEALTHY, math.inf)
