@@ -13,7 +13,7 @@ from typing import Protocol
 
 from jurymast.domain.decision import Abstain, Decision
 from jurymast.domain.events import Event
-from jurymast.domain.market import EvidenceItem, Market, MarketSnapshot
+from jurymast.domain.market import Book, EvidenceItem, Market, MarketSnapshot
 from jurymast.domain.money import Micros
 from jurymast.domain.order import Balance, Fill, Order, OrderIntent, Position, Settlement
 from jurymast.domain.provider import AIRequest, AIResponse, ModelInfo, ProviderConfig, ProviderName, Usage
@@ -112,6 +112,10 @@ class Exchange(Protocol):
         ...
 
     async def get_snapshot(self, ticker: str) -> MarketSnapshot: ...
+
+    async def list_books(self, tickers: Sequence[str]) -> Mapping[str, Book]:
+        """Whole books by ticker, of at most 100 markets at once; one that can't be read is left out."""
+        ...
 
     async def place_order(self, intent: OrderIntent) -> Order: ...
 

@@ -166,6 +166,41 @@ class TestAsking:
         assert [event.reason for event in lab.tell(MarketScreened)] == [wide, band, band]
         assert len(lab.judge.asked) == 1
 
+    async def test_what_looks_thin_at_its_best_prices_is_looked_at_whole(self) -> None:
+        """Ten contracts at the best price and thousands behind them are no thin market."""
+        lab = desk()
+        lab.prices.put("Q-1", 49, best=10)
+        await lab.cycle.run_once()
+        assert lab.judge.asked == ["Q-1"]
+        assert (await lab.cycle.run_once()).screened == 0
+
+    async def test_what_is_thin_all_the_way_is_dropped_with_its_reason_once(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A book without depth anywhere is called thin, and not called so again in each cycle."""
+        monkeypatch.setattr("trading_world.DEEP", 5)
+        lab = desk()
+        lab.prices.put("Q-1", 49, best=10)
+        for _ in range(3):
+            lab.clock.advance(60)
+            assert (await lab.cycle.run_once()).screened == 1
+        assert [event.reason for event in lab.tell(MarketScreened)] == ["book_too_thin"]
+        assert lab.judge.asked == []
+
+    async def test_a_market_seen_long_ago_is_looked_at_again_before_it_costs_money(self) -> None:
+        """A list may be older than a minute: then the price is read first, and may end the interest."""
+        lab = desk(*TEN[:2])
+        old = [await lab.line.get_snapshot(each.ticker) for each in TEN[:2]]
+        lab.prices.put("Q-1", 98)
+        lab.clock.advance(61)
+
+        async def as_it_was() -> list[MarketSnapshot]:
+            return old
+
+        lab.line.list_snapshots = as_it_was
+        await lab.cycle.run_once()
+        assert lab.judge.asked == ["Q-0"]
+
     async def test_memory_of_markets_ends_with_them(self) -> None:
         """What resolved is forgotten: memory is bounded by the markets that trade."""
         brief = [replace(each, resolves_at=START.replace(hour=5)) for each in TEN[:9]]
@@ -173,7 +208,7 @@ class TestAsking:
         await lab.cycle.run_once()
         lab.clock.advance(86_400)
         await lab.cycle.run_once()
-        assert set(lab.cycle._asked) == {"Q-9"}
+        assert lab.cycle._selection.remembered == {"Q-9"}
 
 
 class TestTheWorldMovesOn:

@@ -1,7 +1,7 @@
 """One trading cycle: reconcile, leave, look, ask, size, check, send.
 
-Exits come before entries and need no model. A market costs AI money only after every cheap filter has
-let it through. Everything that does not become an order leaves a reason.
+Exits come before entries and need no model. A market costs AI money only after :mod:`.selection` has let
+it through. Everything that does not become an order leaves a reason.
 """
 
 from __future__ import annotations
@@ -10,32 +10,27 @@ import asyncio
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 from jurymast.domain.decision import Decision
 from jurymast.domain.errors import ExchangeError, ReconcileError
-from jurymast.domain.events import CycleFinished, MarketScreened, StateChanged, TradeDeclined
+from jurymast.domain.events import CycleFinished, StateChanged, TradeDeclined
 from jurymast.domain.market import MarketSnapshot
 from jurymast.domain.money import Micros, format_cents
 from jurymast.domain.order import Action, OrderIntent, Purpose, TimeInForce
 from jurymast.domain.portfolio import Exposure
 from jurymast.domain.status import EmergencyMode, SystemStatus, TradingState
 from jurymast.policy import risk
-from jurymast.policy.emergency import TABLE, ModeRules
+from jurymast.policy.emergency import TABLE
 from jurymast.policy.exits import ExitPlan, ExitSettings, exit_for
 from jurymast.policy.quality import Belief
-from jurymast.policy.screening import screen
 from jurymast.policy.sizing import Declined, Sized, belief_of, size
 from jurymast.ports import Clock, DecisionMaker, EvidenceSource, Exchange
 from jurymast.trading.gateway import Gateway, client_order_id
 from jurymast.trading.portfolio import Portfolio
 from jurymast.trading.reconcile import Progress, Reconciler
 from jurymast.trading.recorder import Recorder
-
-SEEN_SECS_MAX = 60.0
-"""A market seen longer ago is looked at again before a model is asked about it."""
-SCREENED_PAGE = 1_000
-"""Reasons journalled at once; the journal's queue is bounded."""
+from jurymast.trading.selection import Selection, forget_closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +56,6 @@ class Judge(DecisionMaker, Protocol):
     def mode(self) -> EmergencyMode: ...
 
     def get_system_status(self) -> SystemStatus: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """When and at which price a market was last put to a model."""
-
-    at: float
-    price: Micros
 
 
 @dataclass(slots=True)
@@ -108,9 +95,15 @@ class TradingCycle:
         self._gateway = gateway
         self._reconciler = reconciler
         self._clock = clock
-        self._reasons: dict[str, str] = {}
-        self._screened: list[MarketScreened] = []
-        self._asked: dict[str, _Asked] = {}
+        self._selection = Selection(
+            exchange,
+            recorder,
+            clock=clock,
+            decisions_max=self.settings.decisions_max,
+            ask_again_secs=self.settings.ask_again_secs,
+            ask_again_move=self.settings.ask_again_move,
+            secs_to_close_max=self.settings.secs_to_close_max,
+        )
         self._decisions: dict[str, tuple[Decision, float]] = {}
         self._trade = asyncio.Lock()
         self._mode = judge.mode
@@ -152,7 +145,8 @@ class TradingCycle:
             return await self._finish(tally, snapshots, started, None)
         tally.fills, tally.scanned = progress.fills, len(snapshots)
         self._equity = self._portfolio.value(snapshots)
-        self._forget_closed(snapshots)
+        self._selection.forget(snapshots)
+        forget_closed(self._decisions, snapshots)
         await self._set_state(*self._called_for(progress))
         await self._withdraw(tally)
         await self._keep_alive(now)
@@ -270,17 +264,15 @@ class TradingCycle:
     # Entries
 
     async def _enter(self, snapshots: dict[str, MarketSnapshot], tally: _Tally) -> None:
-        rules = TABLE[self._judge.mode]
-        candidates = [s for s in snapshots.values() if self._worth_asking(s, rules, tally)]
-        candidates.sort(key=self._urgency)
-        await self._record_screened()
+        chosen, dropped = await self._selection.choose(snapshots.values(), TABLE[self._judge.mode])
+        tally.screened += dropped
         gate = asyncio.Semaphore(self.settings.concurrency_max)
 
         async def consider(snapshot: MarketSnapshot) -> None:
             async with gate:
                 await self._consider(snapshot, tally)
 
-        tasks = [asyncio.create_task(consider(s)) for s in candidates[: self.settings.decisions_max]]
+        tasks = [asyncio.create_task(consider(each)) for each in chosen]
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -289,29 +281,11 @@ class TradingCycle:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _worth_asking(self, snapshot: MarketSnapshot, rules: ModeRules, tally: _Tally) -> bool:
-        screened = screen(snapshot, rules, self.settings.secs_to_close_max)
-        if screened is not None:
-            tally.screened += 1
-            self._reason(snapshot.ticker, screened.reason, screened.detail)
-            return False
-        self._reasons.pop(snapshot.ticker, None)
-        asked = self._asked.get(snapshot.ticker)
-        if asked is None:
-            return True
-        moved = abs(snapshot.book.mid - asked.price) >= self.settings.ask_again_move
-        return moved or self._clock.monotonic() - asked.at >= self.settings.ask_again_secs
-
-    def _urgency(self, snapshot: MarketSnapshot) -> tuple[float, int, str]:
-        """Longest unasked first, then the busiest market."""
-        asked = self._asked.get(snapshot.ticker)
-        return (asked.at if asked else float("-inf"), -snapshot.volume_24h, snapshot.ticker)
-
     async def _consider(self, listed: MarketSnapshot, tally: _Tally) -> None:
-        snapshot = await self._seen_lately(listed)
+        snapshot = await self._selection.seen_lately(listed, TABLE[self._judge.mode])
         if snapshot is None:
             return
-        self._asked[snapshot.ticker] = _Asked(self._clock.monotonic(), snapshot.book.mid)
+        self._selection.asked(snapshot)
         evidence = await self._evidence.evidence_for(snapshot.market, snapshot.as_of)
         answer = await self._judge.get_trading_decision(
             snapshot, evidence, deadline_secs=self.settings.decision_deadline_secs
@@ -322,17 +296,6 @@ class TradingCycle:
         tally.decided += 1
         async with self._trade:  # one order at a time, each sized on what the one before has left
             await self._act(answer, snapshot, tally)
-
-    async def _seen_lately(self, listed: MarketSnapshot) -> MarketSnapshot | None:
-        """The market as it is, if it was listed long ago; None when it is no more worth a question."""
-        try:
-            if await self._exchange.now() - listed.as_of <= self._exchange_span(SEEN_SECS_MAX):
-                return listed
-            snapshot = await self._exchange.get_snapshot(listed.ticker)
-        except ExchangeError:
-            return None
-        rules = TABLE[self._judge.mode]
-        return None if screen(snapshot, rules, self.settings.secs_to_close_max) else snapshot
 
     async def _act(self, decision: Decision, asked: MarketSnapshot, tally: _Tally) -> None:
         try:
@@ -415,28 +378,6 @@ class TradingCycle:
                 detail=declined.detail,
             )
         )
-
-    def _reason(self, ticker: str, reason: str, detail: str) -> None:
-        """Note why a market is not looked at, when the reason changes."""
-        if self._reasons.get(ticker) != reason:
-            self._reasons[ticker] = reason
-            self._screened.append(
-                MarketScreened(at=self._clock.utc_now(), ticker=ticker, reason=reason, detail=detail)
-            )
-
-    async def _record_screened(self) -> None:
-        """Journal the noted reasons, a page at a time: a first look at many markets has many."""
-        noted, self._screened = self._screened, []
-        for start in range(0, len(noted), SCREENED_PAGE):
-            await self._recorder.record(*noted[start : start + SCREENED_PAGE])
-
-    def _forget_closed(self, snapshots: dict[str, MarketSnapshot]) -> None:
-        """Memory of markets is bounded by the markets that trade."""
-        memories: tuple[dict[str, Any], ...] = (self._reasons, self._asked, self._decisions)
-        for memory in memories:
-            if len(memory) > len(snapshots):
-                for ticker in memory.keys() - snapshots.keys():
-                    del memory[ticker]
 
     # Totals
 

@@ -8,6 +8,7 @@ import pytest
 from tape_world import START_US, Playing, Script, T
 
 from jurymast.domain.errors import ConfigError, OrderRejected
+from jurymast.exchange.embedded.commands import StepMarket
 from jurymast.exchange.embedded.invariants import broken
 from jurymast.exchange.tapes.reel import load_tape
 
@@ -87,6 +88,7 @@ def test_an_order_on_the_tape_that_comes_to_our_price_fills_us(tmp_path: Path) -
 def test_what_we_took_is_not_on_offer_again(tmp_path: Path) -> None:
     """The tape goes on showing what we took; only what came since, or after the price was empty, is there."""
     told = script().change(5.0, "no", 55, 20).change(6.0, "no", 55, -70).change(7.0, "no", 55, 50)
+    told.change(8.0, "no", 55, -30).change(9.0, "no", 55, 35)
     playing = played(tmp_path, told)
     assert playing.order(True, 45, 50, at_once=True).filled == 5_000
     playing.until(3.0)
@@ -96,16 +98,35 @@ def test_what_we_took_is_not_on_offer_again(tmp_path: Path) -> None:
     assert playing.book()[1][55] == 20
     playing.until(7.5)
     assert playing.book()[1][55] == 50
+    assert playing.order(True, 45, 50, at_once=True).filled == 5_000
+    playing.until(8.5)  # twenty are left on the tape, all of them ours
+    assert 55 not in playing.book()[1]
+    playing.until(9.5)
+    assert playing.book()[1][55] == 35
+
+
+def test_a_halted_market_takes_up_the_tape_again(tmp_path: Path) -> None:
+    """While a market is halted its tape goes on; the first book after it is the tape's, at once."""
+    told = script().change(2.0, "no", 55, -50).change(2.0, "no", 54, -70).change(2.0, "no", 48, 9)
+    told.change(2.1, "yes", 50, 3)
+    playing = played(tmp_path, told)
+    playing.exchange.execute(StepMarket(T, "halt"))
+    playing.until(3.0)
+    playing.exchange.execute(StepMarket(T, "resume"))
+    playing.until(3.25)
+    assert playing.book() == ({39: 200, 40: 100, 50: 3}, {48: 9})
+    assert broken(playing.exchange.engine) == []
 
 
 def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:
     """Killed or closed: position, queue place and what was taken are as before, and the tape goes on."""
-    told = script().change(5.0, "yes", 41, 10)
+    told = script().trade(1.0, 40, 5, "no").change(1.0, "yes", 40, -5).change(1.5, "yes", 40, 5)
+    told.change(5.0, "yes", 41, 10)
     first = played(tmp_path, told, tmp_path / "x.db")
     first.order(True, 45, 30, at_once=True)
     mine = first.order(True, 40, 10).order
     first.until(3.0)
-    before = first.book()
+    before, volume = first.book(), first.exchange.engine.state.markets[T].volume
     first.exchange._log.close()  # killed: nothing is written down at the end
     second = Playing(tmp_path / "t.tape", tmp_path / "x.db")
     assert second.book() == before == ({39: 200, 40: 110}, {55: 20, 54: 70})
@@ -113,11 +134,13 @@ def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:
     second.until(6.0)
     assert second.book()[0] == {39: 200, 40: 110, 41: 10}
     resting = second.exchange.engine.state.orders[mine.number]
-    assert second.exchange.engine.floor.markets[T].book.ahead_of(resting) == 10_000 + 1_000
+    assert second.exchange.engine.floor.markets[T].book.ahead_of(resting) == 9_500 + 1_000
+    assert second.exchange.engine.state.markets[T].volume == volume == 3_500
     second.exchange.close()
     third = Playing(tmp_path / "t.tape", tmp_path / "x.db")
     third.until(8.0)
     assert third.book() == ({39: 200, 40: 110, 41: 10}, {55: 20, 54: 70})
+    assert third.exchange.engine.state.markets[T].volume == volume
     third.exchange.close()
 
 

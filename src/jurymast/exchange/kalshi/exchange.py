@@ -15,7 +15,7 @@ Exchange time is Kalshi's; where it runs faster than ours, what passes by our cl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -171,6 +171,9 @@ class KalshiExchange:
         trades = market.status is Lifecycle.ACTIVE
         book = await self.rest.markets.get_book(ticker) if trades else Book((), ())
         return self._board.show(market, book)
+
+    async def list_books(self, tickers: Sequence[str]) -> Mapping[str, Book]:
+        return await self.rest.markets.list_books(tickers)
 
     async def place_order(self, intent: OrderIntent) -> Order:
         """Raises OrderRejected when nothing was placed and OrderUnknown when that can't be told."""

@@ -26,8 +26,6 @@ from jurymast.domain.errors import ConfigError
 
 VERSION: Final = 1
 LINE_BYTES_MAX: Final = 8 * 1024 * 1024
-FLUSH_BYTES: Final = 256 * 1024
-"""So much may be lost in a crash, before compression."""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -86,7 +84,6 @@ class TapeWriter:
         self.path: Final = path
         self.rows = 0
         self._bytes_max = bytes_max
-        self._unflushed = 0
         self.resumed: Final = path.exists()
         if self.resumed:
             self._mend(head)
@@ -97,6 +94,7 @@ class TapeWriter:
         self._zip = gzip.GzipFile(fileobj=self._file, mode="ab")
         if not self.resumed:
             self._put(head)
+            self.flush()
 
     def __enter__(self) -> TapeWriter:
         return self
@@ -127,6 +125,11 @@ class TapeWriter:
     def mark(self, at_us: int, what: str) -> None:
         self._row(Row(at_us, mark=what))
 
+    def flush(self) -> None:
+        """Hand everything to the system: a crash after this costs none of it."""
+        self._zip.flush(zlib.Z_SYNC_FLUSH)
+        self._file.flush()
+
     def close(self) -> None:
         self._zip.close()
         self._file.close()
@@ -136,12 +139,7 @@ class TapeWriter:
         self.rows += 1
 
     def _put(self, what: Head | Row) -> None:
-        line = _ENCODER.encode(what)
-        self._zip.write(line + b"\n")
-        self._unflushed += len(line)
-        if self._unflushed >= FLUSH_BYTES:
-            self._unflushed = 0
-            self._zip.flush(zlib.Z_SYNC_FLUSH)
+        self._zip.write(_ENCODER.encode(what) + b"\n")
 
     def _mend(self, head: Head) -> None:
         """A tape that was cut off is rewritten up to its last whole line; behind a cut nothing is read."""

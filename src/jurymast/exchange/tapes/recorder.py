@@ -29,6 +29,8 @@ from jurymast.ports import Clock
 
 MARKETS_MAX: Final = 500
 MARKET_READ_SECS: Final = 300.0
+FLUSH_SECS: Final = 1.0
+"""So much a crash may cost."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _ANSWERS: Final = msgspec.json.Encoder(decimal_format="number")
@@ -36,7 +38,7 @@ _ANSWERS: Final = msgspec.json.Encoder(decimal_format="number")
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a run has written, and why it ended: ``time`` or ``size``.
+    """What a run has written, and why it ended: ``time``, ``size`` or ``stopped``.
 
     ``missed`` counts breaks in the numbering of frames, ``lost`` broken connections.
     """
@@ -87,6 +89,7 @@ class Recorder:
         self._clock = clock
         self._bytes_max = bytes_max
         self._missed = 0
+        self._stopped = asyncio.Event()
 
     async def record(self, secs: float) -> Recorded:
         """Record until the end, whatever happens to the connection. Raises ConfigError."""
@@ -111,22 +114,39 @@ class Recorder:
                     await self._read_markets(writer)
         return Recorded(self._path, writer.rows, self._path.stat().st_size, self._missed, inbox.lost, ended)
 
-    async def _run(self, stream: KalshiStream, writer: TapeWriter, secs: float) -> str:
-        reader = asyncio.create_task(self._keep_reading(writer))
-        try:
-            async with asyncio.timeout(secs), aclosing(stream.events()) as events:
-                async for event in events:
-                    self._missed += isinstance(event, Missed)
-                    if writer.full:
-                        break
-        except TimeoutError:
-            pass
-        finally:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
-        return "size" if writer.full else "time"
+    def stop(self) -> None:
+        """End the recording as if its time were over."""
+        self._stopped.set()
 
-    async def _keep_reading(self, writer: TapeWriter) -> None:
+    async def _run(self, stream: KalshiStream, writer: TapeWriter, secs: float) -> str:
+        listens = asyncio.create_task(self._listen(stream, writer))
+        stops = asyncio.create_task(self._stopped.wait())
+        others = [asyncio.create_task(each) for each in (self._read_on(writer), self._flush_on(writer))]
+        try:
+            await asyncio.wait((listens, stops), timeout=secs, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (listens, stops, *others):
+                task.cancel()
+            results = await asyncio.gather(listens, stops, *others, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+        return "stopped" if self._stopped.is_set() else "size" if writer.full else "time"
+
+    async def _listen(self, stream: KalshiStream, writer: TapeWriter) -> None:
+        """Until the tape is full."""
+        async with aclosing(stream.events()) as events:
+            async for event in events:
+                self._missed += isinstance(event, Missed)
+                if writer.full:
+                    return
+
+    async def _flush_on(self, writer: TapeWriter) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECS)
+            writer.flush()
+
+    async def _read_on(self, writer: TapeWriter) -> None:
         while True:
             with suppress(ExchangeError):  # it is read again, and frames go on
                 await self._read_markets(writer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,8 +88,9 @@ class Options:
 @click.option("--key-file", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Its PEM.")
 @json_option
 def record(**chosen: object) -> None:
-    """Record the books and executions of some markets; an existing tape is continued. Sends nothing but
-    reads: a key with the scope `read` is enough, and real money needs no arming.
+    """Record the books and executions of some markets, until the time is over, the tape is full, or Ctrl-C;
+    an existing tape is continued. Sends nothing but reads: a key with the scope `read` is enough, and real
+    money needs no arming.
 
     \b
     Examples:
@@ -118,7 +120,7 @@ def _import(options: Options, source: Path) -> None:
 
 
 def _told(done: Recorded) -> str:
-    why = {"time": "the time was over", "size": "the tape is full"}[done.ended]
+    why = {"time": "the time was over", "size": "the tape is full", "stopped": "it was stopped"}[done.ended]
     told = f"{done.path}: {done.rows:,} rows more, {done.size_bytes / MEGABYTE:.1f} MB in all; {why}"
     return told + f"\n{done.missed} breaks in the numbering, {done.lost} connections lost"
 
@@ -139,6 +141,8 @@ async def _record(options: Options) -> Recorded:
         recorder = Recorder(rest, tickers, options.out, clock=clock, bytes_max=bytes_max)
         if not options.as_json:
             click.echo(f"recording {len(tickers)} markets of {options.host} for {options.minutes:g} minutes")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, recorder.stop)
         return await recorder.record(options.minutes * 60.0)
     finally:
         await rest.close()
