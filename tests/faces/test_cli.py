@@ -195,6 +195,15 @@ class TestErrors:
         assert str(first.pid) in done.stderr
         assert first.returncode == 0
 
+    def test_real_money_that_nobody_armed(self, tmp_path: Path) -> None:
+        """Production as host alone starts nothing: what is missing is named."""
+        path = self.config(tmp_path, '[exchange]\nhost = "production"\n')
+        done = jurymast("run", "--config", str(path), "--data-dir", str(tmp_path / "data"))
+        assert done.returncode == 2
+        assert "real money" in done.stderr
+        assert "JURYMAST_LIVE=yes" in done.stderr
+        assert not (tmp_path / "data").exists()
+
     def test_no_provider_to_ask(self, tmp_path: Path) -> None:
         """Without keys and without emulators there is nobody to ask: said before anything starts."""
         path = self.config(tmp_path, "[providers.local]\nenabled = false\n")
@@ -248,6 +257,39 @@ class TestLab:
         nobody = jurymast("lab", "faults", *control)
         assert nobody.returncode == 1
         assert "jurymast run" in nobody.stderr
+
+
+class TestExchange:
+    def test_a_running_bots_exchange_is_broken_and_mended_by_command(self, tmp_path: Path) -> None:
+        """`exchange fault` stops entries within a cycle, `exchange mend` frees them; nonsense is told."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        environ = {**os.environ, **FAST, "JURYMAST_EXCHANGE__PORT": port}
+        command = [sys.executable, "-m", "jurymast", "run", "--json", "--no-weather", "--data-dir"]
+        control = ("--control", f"http://127.0.0.1:{port}/control")
+        with subprocess.Popen(
+            [*command, str(tmp_path)], env=environ, stdout=subprocess.PIPE, text=True
+        ) as bot:
+            assert bot.stdout is not None
+            bot.stdout.readline()
+            assert jurymast("exchange", "fault", "unavailable", *control).returncode == 0
+            [fault] = json.loads(jurymast("exchange", "faults", *control).stdout)["faults"]
+            cycles = (json.loads(line) for line in bot.stdout)
+            broken = next(cycle for cycle in cycles if cycle["state"] == "reducing")
+            nonsense = jurymast("exchange", "fault", "nonsense", *control)
+            assert jurymast("exchange", "mend", "unavailable", *control).returncode == 0
+            mended = next(cycle for cycle in cycles if cycle["state"] == "active")
+            bot.terminate()
+            bot.communicate(timeout=30)
+        assert (fault["fault"], fault["probability"]) == ("unavailable", 1.0)
+        assert (broken["orders"], broken["scanned"]) == (0, 0)
+        assert mended["scanned"] > 0
+        assert nonsense.returncode == 1
+        assert "accept_then_timeout" in nonsense.stderr
+        nobody = jurymast("exchange", "faults", *control)
+        assert nobody.returncode == 1
+        assert "exchange serve" in nobody.stderr
 
 
 class TestHalt:

@@ -535,6 +535,66 @@ class TestStates:
         assert orders_at(lab.house) == []
 
 
+class TestBetweenCycles:
+    async def test_news_are_taken_over_at_once_and_counted_in_the_next_cycle(self) -> None:
+        """A fill between two cycles is booked when it is heard of, and nothing is sent for it."""
+        lab = desk()
+        await resting_entry(lab)
+        before = lab.portfolio.positions["Q-1"].count
+        lab.clock.advance(30)
+        lab.prices.put("Q-1", 28)
+        await lab.cycle.square()
+        assert lab.portfolio.positions["Q-1"].count > before
+        assert books_differ(lab) == []
+        assert lab.line.calls["place_order"] == 1
+        assert (await lab.cycle.run_once()).fills == 1
+
+    async def test_corrected_books_cost_the_next_cycle_its_entries(self) -> None:
+        """A difference found between two cycles is not forgotten by the next one."""
+        lab = desk(*TEN[:2])
+        await lab.cycle.run_once()
+        lab.house.set_position("Q-0", 500, 2_000_000)
+        await lab.cycle.square()
+        lab.judge.views["Q-1"] = 95
+        lab.clock.advance(3_600)
+        finished = await lab.cycle.run_once()
+        assert (finished.state, finished.orders) == (REDUCING, 0)
+        assert (await lab.cycle.run_once()).state is ACTIVE
+
+    async def test_an_account_that_cannot_be_read_stops_entries(self) -> None:
+        """News that can't be followed up leave the bot REDUCING until a cycle has squared the books."""
+        lab = desk()
+        await lab.cycle.run_once()
+        lab.house.go_away()
+        await lab.cycle.square()
+        assert lab.cycle.state is REDUCING
+        assert (await lab.cycle.run_once()).state is ACTIVE
+
+    async def test_before_the_first_comparison_news_are_nothing(self) -> None:
+        """A run begins with its first cycle: until then nothing is asked and nothing concluded."""
+        lab = desk()
+        await lab.cycle.square()
+        assert sum(lab.line.calls.values()) == 0
+
+    async def test_a_cycle_is_not_interrupted(self) -> None:
+        """News that come while a cycle runs wait for its end: one reader of the books at a time."""
+        lab = desk()
+        await lab.cycle.run_once()
+        waiting: list[asyncio.Task[None]] = []
+
+        async def news(*_: object) -> None:
+            if not waiting:
+                waiting.append(asyncio.create_task(lab.cycle.square()))
+                await asyncio.sleep(0)
+
+        lab.line.before["list_positions"] = news
+        comparisons = lab.line.calls["list_open_orders"]
+        await lab.cycle.run_once()
+        assert lab.line.calls["list_open_orders"] == comparisons + 1
+        await waiting[0]
+        assert lab.line.calls["list_open_orders"] == comparisons + 2
+
+
 class TestModes:
     @pytest.mark.parametrize(
         "mode", [EmergencyMode.CONSERVATIVE, EmergencyMode.MINIMAL, EmergencyMode.SUSPENDED]
