@@ -8,6 +8,9 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -259,29 +262,38 @@ class TestLab:
         assert "jurymast run" in nobody.stderr
 
 
+CYCLES_MAX = 300
+
+
+@contextmanager
+def bot_with_exchange(tmp_path: Path) -> Iterator[tuple[Iterator[dict[str, Any]], tuple[str, str]]]:
+    """A bot in a process of its own: its cycles, and the option that names its exchange's desk."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environ = {**os.environ, **FAST, "JURYMAST_EXCHANGE__PORT": port}
+    command = [sys.executable, "-m", "jurymast", "run", "--json", "--no-weather", "--data-dir"]
+    with subprocess.Popen([*command, str(tmp_path)], env=environ, stdout=subprocess.PIPE, text=True) as bot:
+        assert bot.stdout is not None
+        bot.stdout.readline()
+        yield (
+            (json.loads(line) for line in islice(bot.stdout, CYCLES_MAX)),
+            ("--control", f"http://127.0.0.1:{port}/control"),
+        )
+        bot.terminate()
+        bot.communicate(timeout=30)
+
+
 class TestExchange:
     def test_a_running_bots_exchange_is_broken_and_mended_by_command(self, tmp_path: Path) -> None:
         """`exchange fault` stops entries within a cycle, `exchange mend` frees them; nonsense is told."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
-        environ = {**os.environ, **FAST, "JURYMAST_EXCHANGE__PORT": port}
-        command = [sys.executable, "-m", "jurymast", "run", "--json", "--no-weather", "--data-dir"]
-        control = ("--control", f"http://127.0.0.1:{port}/control")
-        with subprocess.Popen(
-            [*command, str(tmp_path)], env=environ, stdout=subprocess.PIPE, text=True
-        ) as bot:
-            assert bot.stdout is not None
-            bot.stdout.readline()
+        with bot_with_exchange(tmp_path) as (cycles, control):
             assert jurymast("exchange", "fault", "unavailable", *control).returncode == 0
             [fault] = json.loads(jurymast("exchange", "faults", *control).stdout)["faults"]
-            cycles = (json.loads(line) for line in bot.stdout)
             broken = next(cycle for cycle in cycles if cycle["state"] == "reducing")
             nonsense = jurymast("exchange", "fault", "nonsense", *control)
             assert jurymast("exchange", "mend", "unavailable", *control).returncode == 0
             mended = next(cycle for cycle in cycles if cycle["state"] == "active")
-            bot.terminate()
-            bot.communicate(timeout=30)
         assert (fault["fault"], fault["probability"]) == ("unavailable", 1.0)
         assert (broken["orders"], broken["scanned"]) == (0, 0)
         assert mended["scanned"] > 0
@@ -290,6 +302,18 @@ class TestExchange:
         nobody = jurymast("exchange", "faults", *control)
         assert nobody.returncode == 1
         assert "exchange serve" in nobody.stderr
+
+    def test_an_api_that_changes_is_told_by_status(self, tmp_path: Path) -> None:
+        """A market with a status nobody knows is left out, and a person learns of it from `status`."""
+        with bot_with_exchange(tmp_path) as (cycles, control):
+            all_read = next(cycles)["scanned"]
+            wanted = ("exchange", "fault", "unknown_enum", "--value", "status", *control)
+            assert jurymast(*wanted).returncode == 0
+            assert next(cycle for cycle in cycles if cycle["scanned"] < all_read)["scanned"] > 0
+        facts = json.loads(jurymast("status", "--json", "--data-dir", str(tmp_path)).stdout)
+        assert facts["api_drift"] == ["GetEvents.markets.unreadable"]
+        said = jurymast("status", "--data-dir", str(tmp_path)).stdout
+        assert "API CHANGED" in said
 
 
 class TestHalt:

@@ -7,7 +7,7 @@ settings name. Its time runs faster than ours. A key is looked up by host, so no
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -35,6 +35,7 @@ from jurymast.exchange.kalshi.hosts import (
 from jurymast.exchange.kalshi.http import KalshiHttp
 from jurymast.exchange.kalshi.listener import Listener
 from jurymast.exchange.kalshi.pace import KALSHI_PACE, Pace
+from jurymast.exchange.kalshi.reading import Drift, Strange
 from jurymast.exchange.kalshi.rest import KalshiRest
 from jurymast.exchange.kalshi.signing import Signer, generate_pem
 from jurymast.exchange.kalshi.stream import KalshiStream
@@ -80,10 +81,11 @@ async def open_exchange(
     clock: Clock,
     environ: Mapping[str, str],
     stack: AsyncExitStack,
+    tell: Callable[[Strange], None] = lambda _: None,
     ticking: bool = True,
 ) -> Venue:
-    """Open what the settings name; ``stack`` closes it. With ``ticking`` off the crowd of an exchange in
-    this process acts when it is told to.
+    """Open what the settings name; ``stack`` closes it. ``tell`` hears what nobody here knows of its answers.
+    With ``ticking`` off the crowd of an exchange in this process acts when it is told to.
 
     Raises ConfigError for a host without its key, and for real money that nobody has armed.
     """
@@ -107,8 +109,9 @@ async def open_exchange(
         if section.tape:
             questions = house.catalogue.questions
     http = KalshiHttp(host, key, clock=clock)
-    rest = KalshiRest(http)
-    listener = Listener(KalshiStream(http, clock=clock))
+    drift = Drift(tell)
+    rest = KalshiRest(http, drift=drift)
+    listener = Listener(KalshiStream(http, clock=clock, drift=drift))
     settings = KalshiSettings(series=section.series, group_limit=section.group_contracts_max * CONTRACT)
     exchange = KalshiExchange(rest, clock=clock, settings=settings, pace=pace, listener=listener)
     stack.push_async_callback(exchange.close)

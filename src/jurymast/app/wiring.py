@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from jurymast.app.config import Config
@@ -13,11 +13,13 @@ from jurymast.app.exchange import Venue, check_armed, open_exchange
 from jurymast.app.restart import earlier_run
 from jurymast.domain.errors import ConfigError, JournalUnwritable
 from jurymast.domain.events import (
+    ApiDrifted,
     Event,
     FaultInjected,
 )
 from jurymast.domain.provider import ProviderConfig, ProviderName
 from jurymast.exchange.kalshi.exchange import KalshiExchange
+from jurymast.exchange.kalshi.reading import Strange
 from jurymast.exchange.paths import PricePath
 from jurymast.exchange.questions import BundledEvidence, Question, load_bundle, load_questions
 from jurymast.intelligence.assembly import connect
@@ -90,8 +92,18 @@ async def build(
         portfolio = Portfolio()
         portfolio.replay(recorded.event for recorded in journal.read(BOOK_EVENTS))
         recorder = Recorder(journal, portfolio, watch)
+
+        def drifted(strange: Strange) -> None:
+            recorder.emit(ApiDrifted(at=clock.utc_now(), **asdict(strange)))
+
         venue = await open_exchange(
-            config, _questions(config), clock=clock, environ=environ, stack=stack, ticking=ticking
+            config,
+            _questions(config),
+            clock=clock,
+            environ=environ,
+            stack=stack,
+            tell=drifted,
+            ticking=ticking,
         )
         exchange = venue.exchange
         fleet = await _emulators(config, venue, clock, recorder, stack) if config.lab.emulate else None

@@ -221,6 +221,18 @@ class ShadowAnswered(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApiDrifted(Event):
+    """The exchange's answers have changed: ``name`` (operation and field) is new or can't be read.
+
+    Written once a run for each name. ``harmless`` is a new field on which nothing depends.
+    """
+
+    name: str
+    detail: str
+    harmless: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CycleFinished(Event):
     """Totals of one trading cycle, with the portfolio after it. Money in micro-dollars."""
 

@@ -235,6 +235,39 @@ async def test_a_read_that_failed_says_so(answer: Any, error: type[Exception]) -
         await rest.close()
 
 
+TOO_SOON = (429, {"error": "too many requests"})
+
+
+@pytest.mark.parametrize("again", [TOO_SOON, None], ids=["still too soon", "let through"])
+async def test_a_read_that_came_too_soon_is_put_once_more(again: Any) -> None:
+    """The balance's bucket counts as empty after a 429: a second later the read is put again, once."""
+    balance = {"balance": 12_34, "portfolio_value": 0}
+    async with KalshiServer().on("GET /portfolio/balance", TOO_SOON, again or balance) as server:
+        clock = FakeClock(NOW)
+        rest = rest_to(server, clock)
+        if again is None:
+            assert (await rest.account.get_balance()).cash == usd("12.34")
+        else:
+            with pytest.raises(ExchangeUnavailable, match="too_many_requests"):
+                await rest.account.get_balance()
+        await rest.close()
+    assert server.times("GET /portfolio/balance") == 2
+    assert clock.monotonic() >= 1.0
+
+
+async def test_a_cancel_that_came_too_soon_is_put_once_more_and_an_order_is_not() -> None:
+    """Nothing was done: what takes risk away is repeated, what adds it waits for a fresh price."""
+    cancel = "DELETE /portfolio/events/orders/o1"
+    gone = {"order_id": "o1", "reduced_by": "6.00", "ts_ms": 1_793_631_600_123}
+    async with KalshiServer().on(cancel, TOO_SOON, gone).on(CREATE, TOO_SOON) as server:
+        rest = rest_to(server)
+        assert (await rest.orders.cancel("o1", "KXRAIN-26NOV-T1")).reduced_by == 600
+        with pytest.raises(OrderRejected, match=TOO_MANY):
+            await rest.orders.create(ORDER)
+        await rest.close()
+    assert (server.times(cancel), server.times(CREATE)) == (2, 1)
+
+
 async def test_a_clock_that_is_off_is_corrected_once() -> None:
     """A refused timestamp is measured against the reply's date; the same request is then accepted."""
     theirs = NOW + timedelta(seconds=90)

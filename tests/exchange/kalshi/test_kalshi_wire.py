@@ -16,7 +16,15 @@ from jurymast.domain.money import CENT, CONTRACT, usd
 from jurymast.domain.order import Action, OrderStatus
 from jurymast.exchange.kalshi import account, markets
 from jurymast.exchange.kalshi.account import BookSide, MarketResult, UpdateReason
-from jurymast.exchange.kalshi.reading import DRIFT_KEYS_MAX, Drift, Record, decoded, each_readable, loads
+from jurymast.exchange.kalshi.reading import (
+    DRIFT_KEYS_MAX,
+    Drift,
+    Record,
+    Strange,
+    decoded,
+    each_readable,
+    loads,
+)
 
 AT = datetime(2026, 11, 2, 15, 0, tzinfo=UTC)
 READERS: list[tuple[Callable[[Record, Drift], Any], dict[str, Any], str]] = [
@@ -94,11 +102,25 @@ def test_new_fields_are_tolerated_and_counted() -> None:
     assert drift.counts == {"GetOrders.quantum_state": 1}
 
 
+def test_each_kind_of_drift_is_told_once() -> None:
+    """A new field is harmless, a market that can't be read is not: its field is named. Both are told once."""
+    told: list[Strange] = []
+    drift = Drift(told.append)
+    values = [sent.market(quantum="both"), sent.market(status="entangled"), sent.market(status="entangled")]
+    assert len(list(each_readable("GetMarkets", values, markets.read_market, drift))) == 1
+    assert len(list(each_readable("GetMarkets", values, markets.read_market, drift))) == 1
+    assert [(each.name, each.harmless) for each in told] == [
+        ("GetMarkets.quantum", True),
+        ("GetMarkets.unreadable", False),
+    ]
+    assert "the field status holds 'entangled'" in told[1].detail
+
+
 def test_drift_counts_are_bounded() -> None:
     """However many new names arrive, only so many are kept apart."""
     drift = Drift()
     for number in range(DRIFT_KEYS_MAX + 50):
-        drift.saw("GetThings", str(number))
+        drift.saw("GetThings", str(number), "")
     assert len(drift.counts) == DRIFT_KEYS_MAX + 1
     assert drift.counts["other.other"] == 50
 

@@ -210,7 +210,8 @@ def read_order(record: Record, drift: Drift) -> KalshiOrder:
     drift.extras(record.operation, record.fields, fields.ORDER)
     status = _STATUS.get(record.text("status"))
     if status is None:
-        drift.saw(record.operation, "status")
+        word = record.text("status")
+        drift.saw(record.operation, "status", f"nobody here knows {word[:40]!r}; such an order may be open")
     return KalshiOrder(
         order_id=record.text("order_id"),
         client_order_id=record.text_or("client_order_id", ""),
@@ -345,7 +346,8 @@ def _reason(record: Record, drift: Drift) -> UpdateReason | None:
     try:
         return UpdateReason(word)
     except ValueError:
-        drift.saw(record.operation, "last_update_reason")
+        unknown = f"nobody here knows {word[:40]!r}; nothing depends on it"
+        drift.saw(record.operation, "last_update_reason", unknown, harmless=True)
         return None
 
 

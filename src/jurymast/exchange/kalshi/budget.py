@@ -1,6 +1,7 @@
 """Kalshi's rate limits, kept on our side: token buckets for reads, writes and the balance.
 
-A refused request costs a round trip and says nothing about when to come back, so we wait here instead.
+A refused request costs a round trip and says nothing about when to come back, so we wait here instead. Where
+one is refused all the same (others use the account, or the way there was uneven), its bucket counts as empty.
 Sizes and prices are read from Kalshi at start; until then those of the basic tier hold. A share of the
 write bucket is never spent on anything but cancels: a bot that has sent too much must still be able to
 take it back.
@@ -84,6 +85,9 @@ class _Bucket:
         self.tokens -= cost
         return 0.0
 
+    def empty(self, now: float) -> None:
+        self.tokens, self.at = 0.0, now
+
 
 class Budgets:
     """The buckets of one account. Waiting is bounded by ``wait_secs_max``."""
@@ -104,7 +108,7 @@ class Budgets:
     async def take(self, operation: Operation, items: int = 1) -> None:
         """Wait for the tokens of one request. Raises BudgetSpent when that takes too long."""
         cost = self.limits.cost(operation) * items
-        bucket = self._buckets[Draw.WRITE if operation.draw is Draw.CANCEL else operation.draw]
+        bucket = self._bucket(operation)
         floor = CANCEL_SHARE * bucket.size.capacity if operation.draw is Draw.WRITE else 0.0
         if cost + floor > bucket.size.capacity:
             raise BudgetSpent(f"{operation.name} costs {cost} tokens, more than its bucket ever holds")
@@ -113,6 +117,13 @@ class Budgets:
             if self._clock.monotonic() + missing_secs > until:
                 raise BudgetSpent(f"{operation.name} would wait {missing_secs:.1f} s for its rate limit")
             await self._clock.sleep(missing_secs)
+
+    def refused(self, operation: Operation) -> None:
+        """The exchange says that there were no tokens left: it knows better."""
+        self._bucket(operation).empty(self._clock.monotonic())
+
+    def _bucket(self, operation: Operation) -> _Bucket:
+        return self._buckets[Draw.WRITE if operation.draw is Draw.CANCEL else operation.draw]
 
     def _fill(self) -> None:
         now = self._clock.monotonic()

@@ -1,8 +1,9 @@
 """Signed requests to one host, each sent once, each with its limits.
 
 A request that may have left and has no answer is never sent again: for a write that is OrderUnknown, to be
-resolved by asking. One thing is repeated, once: a request refused because our clock is off, which the
-exchange did not look at any further. The offset is measured from the reply's ``Date``.
+resolved by asking. What the exchange refused before it looked any further is repeated, once: a request for
+which our clock is off (the offset is measured from the reply's ``Date``), and a read or a cancel that came
+too soon, after its bucket has filled again. An order that came too soon is not: its price is of a moment ago.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from urllib.parse import quote, urlencode
 from jurymast.domain.errors import ExchangeUnavailable, OrderRejected, OrderUnknown, SchemaDrift
 from jurymast.exchange.kalshi.budget import Budgets, BudgetSpent
 from jurymast.exchange.kalshi.hosts import REST_PREFIX, Credentials, Host
-from jurymast.exchange.kalshi.operations import Operation
+from jurymast.exchange.kalshi.operations import Draw, Operation
 from jurymast.exchange.kalshi.reading import Record, decoded
 from jurymast.exchange.kalshi.refusals import CLOCK_SKEWED, NOT_SENT, TOO_MANY, error_of, refusal_of
 from jurymast.ports import Clock
@@ -108,6 +109,11 @@ class KalshiHttp:
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         await self._pay(operation, items)
         reply = await self._send(operation, target, data)
+        if reply.status == 429:
+            self.budgets.refused(operation)
+            if operation.draw is not Draw.WRITE:
+                await self._pay(operation, items)
+                reply = await self._send(operation, target, data)
         if _clock_refused(reply) and self._measure_skew(reply.date):
             reply = await self._send(operation, target, data)
         if not 200 <= reply.status < 300:

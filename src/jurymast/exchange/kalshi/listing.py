@@ -18,7 +18,7 @@ from jurymast.domain.market import Book, Level, Market
 from jurymast.domain.money import PAYOUT, Centi
 from jurymast.exchange.kalshi.frames import price_of, size_of
 from jurymast.exchange.kalshi.markets import KalshiMarket, Lifecycle, read_market
-from jurymast.exchange.kalshi.reading import Drift, decoded
+from jurymast.exchange.kalshi.reading import UNREADABLE, Drift, decoded
 
 _OPERATION: Final = "GetEvents.markets"
 
@@ -123,15 +123,15 @@ def read_page(body: bytes, known: dict[str, Terms], drift: Drift) -> EventPage:
     for raw in page.events:
         try:
             event = _EVENTS.decode(raw)
-        except (msgspec.DecodeError, ValueError):
-            drift.saw("GetEvents", "unreadable")
+        except (msgspec.DecodeError, ValueError) as error:
+            drift.saw("GetEvents", UNREADABLE, str(error)[:80])
             continue
         category = event.category or ""
         for market in event.markets or ():
             try:
                 found.append(read_listed(market, category, known, drift))
-            except SchemaDrift:
-                drift.saw(_OPERATION, "unreadable")
+            except SchemaDrift as strange:
+                drift.saw(_OPERATION, UNREADABLE, str(strange))
     return EventPage(tuple(found), page.cursor or "")
 
 

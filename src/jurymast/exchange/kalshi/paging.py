@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from jurymast.domain.errors import ExchangeUnavailable, SchemaDrift
 from jurymast.exchange.kalshi.http import KalshiHttp, Query
 from jurymast.exchange.kalshi.operations import Operation
-from jurymast.exchange.kalshi.reading import Drift, Record, each_readable
+from jurymast.exchange.kalshi.reading import UNREADABLE, Drift, Record, each_readable
 
 PAGE_ITEMS: Final = 1_000
 PAGES_MAX: Final = 200
@@ -29,8 +29,12 @@ class Pages:
     async def all(self, operation: Operation, name: str, read: Read[Item], query: Query) -> list[Item]:
         """Every item. Money depends on them: one that can't be read raises SchemaDrift."""
         found: list[Item] = []
-        async for page in self._pages(operation, query):
-            found += [read(Record(operation.name, value), self.drift) for value in page.items(name)]
+        try:
+            async for page in self._pages(operation, query):
+                found += [read(Record(operation.name, value), self.drift) for value in page.items(name)]
+        except SchemaDrift as strange:
+            self.drift.saw(operation.name, UNREADABLE, str(strange))
+            raise
         return found
 
     async def readable(self, operation: Operation, name: str, read: Read[Item], query: Query) -> list[Item]:

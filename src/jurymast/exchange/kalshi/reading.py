@@ -1,13 +1,14 @@
 """Strict reading of what Kalshi sends: what money depends on is there and readable, or SchemaDrift.
 
 Fields nobody here knows are tolerated and counted, words nobody here knows are refused where they stand,
-so that one strange market doesn't fail a page. The counts are the alarm that the API has moved on.
+so that one strange market doesn't fail a page. Both are told once each: the API has moved on.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -22,22 +23,39 @@ from jurymast.exchange.kalshi import units
 DRIFT_KEYS_MAX: Final = 1_000
 _DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
 """Money is text or whole numbers; the few real numbers (multipliers) become decimals, never floats."""
+UNREADABLE: Final = "unreadable"
 _OTHER: Final = "other.other"
 
 Word = TypeVar("Word", bound=StrEnum)
 Item = TypeVar("Item")
 
 
+@dataclass(frozen=True, slots=True)
+class Strange:
+    """Something in an answer that nobody here knows. ``harmless``: a new field, on which nothing depends."""
+
+    name: str
+    detail: str
+    harmless: bool
+
+
 class Drift:
-    """Counts what was new or unreadable, by ``operation.field``. Bounded in its number of names."""
+    """Counts what was new or unreadable, by ``operation.field``. Bounded in its number of names.
 
-    def __init__(self) -> None:
+    ``tell`` hears of each name when it comes for the first time.
+    """
+
+    def __init__(self, tell: Callable[[Strange], None] = lambda _: None) -> None:
         self.counts: Counter[str] = Counter()
+        self._tell = tell
 
-    def saw(self, operation: str, field: str) -> None:
+    def saw(self, operation: str, field: str, detail: str, *, harmless: bool = False) -> None:
         name = f"{operation}.{field}"[:200]
-        if name not in self.counts and len(self.counts) >= DRIFT_KEYS_MAX:
-            name = _OTHER
+        if name not in self.counts:
+            if len(self.counts) >= DRIFT_KEYS_MAX:
+                name = _OTHER
+            else:
+                self._tell(Strange(name, detail, harmless))
         self.counts[name] += 1
 
     def extras(self, operation: str, fields: Mapping[str, Any], known: frozenset[str]) -> None:
@@ -45,7 +63,7 @@ class Drift:
         if fields.keys() <= known:
             return
         for name in fields.keys() - known:
-            self.saw(operation, name)
+            self.saw(operation, name, "a field that nobody here knows; nothing depends on it", harmless=True)
 
 
 class Record:
@@ -176,8 +194,8 @@ def each_readable(
     for value in values:
         try:
             item = read(Record(operation, value), drift)
-        except SchemaDrift:
-            drift.saw(operation, "unreadable")
+        except SchemaDrift as strange:
+            drift.saw(operation, UNREADABLE, str(strange))
             continue
         yield item
 

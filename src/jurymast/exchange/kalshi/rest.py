@@ -26,10 +26,15 @@ class KalshiRest:
     """One account at one host. ``subaccount`` None leaves the choice to Kalshi and the key."""
 
     def __init__(
-        self, http: KalshiHttp, *, subaccount: int | None = None, pages: Pages | None = None
+        self,
+        http: KalshiHttp,
+        *,
+        subaccount: int | None = None,
+        pages: Pages | None = None,
+        drift: Drift | None = None,
     ) -> None:
         self.http: Final = http
-        self._pages = pages or Pages(http, Drift())
+        self._pages = pages or Pages(http, drift or Drift())
         self.drift: Final = self._pages.drift
         self.markets: Final = MarketReads(self._pages)
         self.account: Final = AccountReads(self._pages, subaccount)

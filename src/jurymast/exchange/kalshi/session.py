@@ -23,7 +23,7 @@ from jurymast.domain.errors import SchemaDrift
 from jurymast.exchange.kalshi.account import KalshiFill, KalshiOrder, read_fill, read_order
 from jurymast.exchange.kalshi.frames import Delta, Other, Snapshot, read_frame
 from jurymast.exchange.kalshi.live_books import LiveBooks
-from jurymast.exchange.kalshi.reading import Drift, Record
+from jurymast.exchange.kalshi.reading import UNREADABLE, Drift, Record
 
 BOOKS: Final = "orderbook_delta"
 FILLS: Final = "fill"
@@ -167,7 +167,7 @@ class Session:
         try:
             frame = read_frame(text)
         except SchemaDrift as drift:
-            self.drift.saw("stream", "unreadable")
+            self.drift.saw("stream", UNREADABLE, str(drift))
             self.shed()  # it may have been about any of them
             return (Missed("", str(drift)),)
         missed: tuple[Event, ...] = ()
@@ -230,7 +230,7 @@ class Session:
         try:
             changed = self.books.change(frame.msg)
         except SchemaDrift as drift:
-            self.drift.saw(BOOKS, "impossible")
+            self.drift.saw(BOOKS, "impossible", str(drift))
             return (Missed(BOOKS, str(drift)),)
         return (BookChanged(frame.msg.market_ticker),) if changed else ()
 
@@ -240,7 +240,7 @@ class Session:
         try:
             known = self.books.reset(frame.msg)
         except SchemaDrift as drift:
-            self.drift.saw(BOOKS, "snapshot")
+            self.drift.saw(BOOKS, "snapshot", str(drift))
             self.books.spoil([frame.msg.market_ticker])
             self._unreadable.add(frame.msg.market_ticker)
             return (Missed(BOOKS, str(drift)),)
@@ -303,7 +303,7 @@ class Session:
                 case _:
                     return Told(frame.type, record)
         except SchemaDrift as drift:
-            self.drift.saw("stream", frame.type)
+            self.drift.saw("stream", frame.type, str(drift))
             return Missed(frame.type, str(drift))
 
     def _subscribe(self, subscription: _Subscription) -> None:

@@ -52,11 +52,12 @@ class KalshiStream:
         channels: tuple[str, ...] = CHANNELS,
         tickers: Iterable[str] = (),
         inbox: Inbox | None = None,
+        drift: Drift | None = None,
         silence_secs_max: float = SILENCE_SECS_MAX,
         backoff_secs: float = BACKOFF_SECS,
     ) -> None:
         self.books: Final = LiveBooks()
-        self.drift: Final = Drift()
+        self.drift: Final = drift or Drift()
         self.inbox: Final = Inbox() if inbox is None else inbox
         self._http = http
         self._clock = clock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jurymast.domain.events import (
+    ApiDrifted,
     CycleFinished,
     DecisionAbstained,
     DecisionMade,
@@ -108,6 +109,9 @@ def describe(event: Event) -> tuple[str, str] | None:  # noqa: PLR0912 (one case
         case PositionSettled(settlement=s):
             style = "good" if event.pnl >= 0 else "bad"
             return style, f"{s.ticker} settled {s.result.upper()}: {format_usd(event.pnl, sign=True)}"
+        case ApiDrifted():
+            style = "quiet" if event.harmless else "bad"
+            return style, f"the exchange's API has changed: {event.name}: {event.detail}"
         case CycleFinished():
             return "quiet", cycle_line(event)
         case _:

@@ -8,6 +8,7 @@ from typing import Any
 
 from jurymast.domain.errors import JurymastError
 from jurymast.domain.events import (
+    ApiDrifted,
     CycleFinished,
     DecisionAbstained,
     DecisionMade,
@@ -42,6 +43,7 @@ def status(data_dir: Path) -> dict[str, Any]:
             "simulated": list(started.simulated) if started else [],
             "exchange": started.exchange if started else None,
             "last_stop": stopped.reason if stopped and pid is None else None,
+            "api_drift": _drift(journal, started),
             "mode": None,
         }
         if cycle is not None:
@@ -54,6 +56,13 @@ def status(data_dir: Path) -> dict[str, Any]:
             event = journal.last(kind)
             facts[f"last_{name}"] = None if event is None else _dated(event)
         return facts
+
+
+def _drift(journal: JournalReader, started: RunStarted | None) -> list[str]:
+    """What the exchange sent in this run that can't be read. New fields that do no harm are left out."""
+    rows = journal.events([ApiDrifted], newest_first=True, limit=CHAIN_MAX)
+    found = (row.event for row in reversed(rows) if started is not None and row.event.at >= started.at)
+    return [event.name for event in found if isinstance(event, ApiDrifted) and not event.harmless]
 
 
 def _cycle_facts(cycle: CycleFinished) -> dict[str, Any]:
@@ -85,6 +94,8 @@ def status_text(facts: dict[str, Any]) -> str:
         lines.append("halt latch   SET: no orders until `jurymast resume`")
     if facts["simulated"]:
         lines.append(f"SIMULATED    {', '.join(facts['simulated'])}")
+    if facts["api_drift"]:
+        lines.append(f"API CHANGED  can't be read: {', '.join(facts['api_drift'])}; update jurymast")
     if facts["mode"] is None:
         return "\n".join([*lines, "no cycle has finished yet"])
     stale = "  STALE" if facts["running"] and facts["age_secs"] > STALE_SECS else ""
