@@ -26,7 +26,8 @@ _DEFAULT_COST: Final = 10
 BALANCES: Final = {"basic": 1, "advanced": 1, "unlimited": 1_000_000}
 """Reads of the balance a second, by tier. The last is none of Kalshi's but the embedded exchange's."""
 BALANCES_ELSE: Final = 5
-_SLACK: Final = 1e-9
+_SLACK_SECS: Final = 1e-6
+"""A wait this short is none: it may be less than a clock can tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,9 @@ class _Bucket:
         """Take ``cost`` if it leaves ``floor``, else say how long until it would."""
         self.tokens = min(self.size.capacity, self.tokens + (now - self.at) * self.size.refill)
         self.at = now
-        missing = floor + cost - self.tokens
-        if missing > _SLACK:
-            return missing / self.size.refill
+        missing_secs = (floor + cost - self.tokens) / self.size.refill
+        if missing_secs > _SLACK_SECS:
+            return missing_secs
         self.tokens -= cost
         return 0.0
 
