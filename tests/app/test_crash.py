@@ -90,6 +90,7 @@ async def test_killed_at_any_moment_it_goes_on_with_the_exchanges_books(tmp_path
         row.event.intent.client_order_id for row in book_rows if isinstance(row.event, OrderIntended)
     )
     assert positions, "the test is worth nothing if nothing was traded"
+    assert portfolio.unresolved == set()
     assert {p.ticker: p.count for p in portfolio.positions.values()} == positions
     assert open_orders == set(portfolio.orders)
     placed = Counter(order.client_order_id for order in orders)
@@ -99,4 +100,3 @@ async def test_killed_at_any_moment_it_goes_on_with_the_exchanges_books(tmp_path
     assert wrong == []
     assert closing is not None
     assert (closing.positions, closing.cash, closing.differences) == (len(positions), cash, ())
-    assert portfolio.unresolved == set()
