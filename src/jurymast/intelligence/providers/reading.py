@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from jurymast.domain.provider import Failure, FailureKind
+from jurymast.intelligence.providers.timer import Timer
 from jurymast.intelligence.providers.transport import TransportError
 from jurymast.intelligence.providers.wire import Completion, StreamDecoder
 from jurymast.policy.failures import BILLING
@@ -91,7 +92,7 @@ async def read_stream(
     first_token_at = None
     watch = _Watch(limits, limits.first_token_at)
     try:
-        async with asyncio.timeout_at(watch.until) as timer:
+        with Timer(watch.until) as timer:
             async for line in reply.lines():
                 decoder.feed(line)
                 if decoder.closed and not decoder.answered:
@@ -101,9 +102,9 @@ async def read_stream(
                 now = loop.time()
                 first_token_at = first_token_at or now
                 if decoder.answered:
-                    timer.reschedule(watch.answered(now, closed=decoder.closed))
+                    timer.move(watch.answered(now, closed=decoder.closed))
                 else:
-                    timer.reschedule(watch.line(decoder, now))
+                    timer.move(watch.line(decoder, now))
     except TimeoutError:
         if not decoder.answered:
             return watch.failure(), first_token_at

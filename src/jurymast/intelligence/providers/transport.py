@@ -14,20 +14,22 @@ One transport belongs to the event loop of its first request.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
+from jurymast.intelligence.providers.timer import Timer
 from jurymast.ports import HttpReply, TimeLimits
 
 if TYPE_CHECKING:
     import aiohttp
+    import yarl
 
 BODY_BYTES_MAX: Final = 4 * 1024 * 1024
 LINE_BYTES_MAX: Final = 1024 * 1024
@@ -35,6 +37,7 @@ LINE_BYTES_MAX: Final = 1024 * 1024
 CONNECTIONS_MAX: Final = 128
 KEEP_ALIVE_SECS: Final = 30.0
 """Below the idle limit of the vendors' front ends, so that we close first and seldom meet a stale one."""
+URLS_KEPT: Final = 64
 USER_AGENT: Final = "jurymast"
 
 
@@ -95,71 +98,87 @@ class AiohttpTransport:
     async def _exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, limits: TimeLimits
     ) -> AsyncIterator[_Reply]:
-        trail = _Trail()
-        total = asyncio.timeout(limits.total)
+        trail = _Trail(limits, asyncio.get_running_loop().time())
         try:
-            async with total:
-                response = await self._head(method, url, headers, body, limits, trail)
+            with trail.timer:
+                response = await self._head(method, url, headers, body, trail)
+                trail.answered()
                 try:
                     yield _Reply(response, limits.idle, self._body_bytes_max, self._line_bytes_max)
                 finally:
                     # No-op after a body read to its end: that connection is back in the pool already.
                     response.close()
         except TimeoutError:
-            if not total.expired():
+            if not trail.timer.expired:
                 raise
-            detail = f"no complete reply in {limits.total} s"
-            raise TransportError(Stage.TOTAL_TIMEOUT, sent=trail.sent, detail=detail) from None
+            raise trail.overdue() from None
 
     async def _head(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        limits: TimeLimits,
-        trail: _Trail,
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, trail: _Trail
     ) -> aiohttp.ClientResponse:
-        import aiohttp
-
         session = self._session = self._session or _open_session(trust_env=self._trust_env)
         _TRAIL.set(trail)
-        request = session.request(
-            method,
-            url,
-            headers=headers,
-            data=body,
-            allow_redirects=False,
-            timeout=_connect_timeout(limits.connect),
-        )
         try:
-            if limits.first_byte is None:
-                return await request
-            async with asyncio.timeout(limits.first_byte):
-                return await request
-        except aiohttp.ConnectionTimeoutError:
-            detail = f"no connection in {limits.connect} s"
-            raise TransportError(Stage.CONNECT_TIMEOUT, sent=False, detail=detail) from None
-        except TimeoutError:
-            detail = f"no reply in {limits.first_byte} s"
-            raise TransportError(Stage.FIRST_BYTE_TIMEOUT, sent=trail.sent, detail=detail) from None
-        except aiohttp.ClientResponseError as error:
-            raise TransportError(Stage.NOT_HTTP, sent=trail.sent, detail=_describe(error)) from error
-        except (aiohttp.ClientError, OSError) as error:
+            return await session.request(
+                method, _parsed(url), headers=headers, data=body, allow_redirects=False
+            )
+        except _errors() as error:
+            import aiohttp
+
+            detail = _describe(error)
+            if isinstance(error, aiohttp.ClientResponseError):
+                raise TransportError(Stage.NOT_HTTP, sent=trail.sent, detail=detail) from error
             stage = Stage.RESET if trail.sent else Stage.REFUSED
-            detail = _describe(error) + (" (on a kept connection)" if trail.reused else "")
+            detail += " (on a kept connection)" if trail.reused else ""
             raise TransportError(stage, sent=trail.sent, detail=detail) from error
 
 
-@dataclass(slots=True)
 class _Trail:
-    """How far one request came. ``sent``: a connection was at hand; ``reused``: it had been used before."""
+    """How far one request came, and its one timer: of several limits the nearest is waited for.
 
-    sent: bool = False
-    reused: bool = False
+    ``sent``: a connection was at hand; ``reused``: it had been used before.
+    """
+
+    __slots__ = ("_limits", "_secs", "_stage", "_started_at", "reused", "sent", "timer")
+
+    def __init__(self, limits: TimeLimits, now: float) -> None:
+        self.sent = self.reused = False
+        self.timer = Timer(math.inf)
+        self._limits = limits
+        self._started_at = now
+        if limits.first_byte is not None and limits.first_byte < limits.connect:
+            self._wait(Stage.FIRST_BYTE_TIMEOUT, limits.first_byte)
+        else:
+            self._wait(Stage.CONNECT_TIMEOUT, limits.connect)
+
+    def connected(self, *, reused: bool) -> None:
+        """A connection is at hand: the request leaves now."""
+        self.sent, self.reused = True, reused
+        self._wait(Stage.FIRST_BYTE_TIMEOUT, self._limits.first_byte)
+
+    def answered(self) -> None:
+        """The head of the reply has come."""
+        self._wait(Stage.TOTAL_TIMEOUT, None)
+
+    def overdue(self) -> TransportError:
+        """What the end of the timer means."""
+        detail = f"no {_MISSED[self._stage]} in {self._secs} s"
+        return TransportError(self._stage, sent=self.sent, detail=detail)
+
+    def _wait(self, stage: Stage, secs: float | None) -> None:
+        """Wait until ``secs`` after the start, and never longer than for everything."""
+        if secs is None or secs >= self._limits.total:
+            stage, secs = Stage.TOTAL_TIMEOUT, self._limits.total
+        self._stage, self._secs = stage, secs
+        self.timer.move(self._started_at + secs)
 
 
 _TRAIL: Final[ContextVar[_Trail | None]] = ContextVar("trail", default=None)
+_MISSED: Final[Mapping[Stage, str]] = {
+    Stage.CONNECT_TIMEOUT: "connection",
+    Stage.FIRST_BYTE_TIMEOUT: "reply",
+    Stage.TOTAL_TIMEOUT: "complete reply",
+}
 
 
 class _Reply:
@@ -184,11 +203,10 @@ class _Reply:
             return b"".join(pieces)
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._idle_secs) as idle:
+            with Timer(loop.time() + self._idle_secs) as idle:
                 while piece := await self.piece():
                     pieces.append(piece)
-                    if self._idle_secs is not None:
-                        idle.reschedule(loop.time() + self._idle_secs)
+                    idle.move(loop.time() + self._idle_secs)
         except TimeoutError:
             raise self._idle() from None
         return b"".join(pieces)
@@ -212,11 +230,9 @@ class _Reply:
 
     async def piece(self) -> bytes:
         """What has arrived, at least a byte; empty at the end."""
-        import aiohttp
-
         try:
             piece = await self._content.readany()
-        except (aiohttp.ClientError, OSError) as error:
+        except _errors() as error:
             raise TransportError(Stage.CUT, sent=True, detail=_describe(error)) from error
         self._room -= len(piece)
         if self._room < 0:
@@ -261,11 +277,19 @@ class _Lines:
             self._ready = lines[::-1]
 
 
-@lru_cache(maxsize=16)
-def _connect_timeout(secs: float) -> aiohttp.ClientTimeout:
+@cache
+def _errors() -> tuple[type[Exception], ...]:
+    """What aiohttp raises when an exchange fails; it is imported with the first request."""
     import aiohttp
 
-    return aiohttp.ClientTimeout(total=None, connect=secs)
+    return aiohttp.ClientError, OSError
+
+
+@lru_cache(maxsize=URLS_KEPT)
+def _parsed(url: str) -> yarl.URL:
+    import yarl
+
+    return yarl.URL(url)
 
 
 def _open_session(*, trust_env: bool) -> aiohttp.ClientSession:
@@ -280,14 +304,16 @@ def _open_session(*, trust_env: bool) -> aiohttp.ClientSession:
         async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
             connection = await super().connect(req, traces, timeout)
             if (trail := _TRAIL.get()) is not None:
-                trail.sent = True
-                trail.reused = connection.protocol in met
-                met.add(connection.protocol)
+                reused = connection.protocol in met
+                if not reused:
+                    met.add(connection.protocol)
+                trail.connected(reused=reused)
             return connection
 
     return aiohttp.ClientSession(
         connector=Connector(limit=CONNECTIONS_MAX, keepalive_timeout=KEEP_ALIVE_SECS),
         cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(),  # none: one timer of ours keeps every limit
         headers={"user-agent": USER_AGENT},
         trust_env=trust_env,
     )
