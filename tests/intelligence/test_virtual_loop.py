@@ -373,7 +373,7 @@ class TestManyQuestions:
             booked = sum(outcome.cost for outcome in lab.outcomes)
             assert booked <= lab.money.get_total_cost() <= booked + probes
             assert lab.sends <= 1.3 * 5_000
-            assert lab.answered_by().count(None) <= 5
+            assert lab.answered_by().count(None) <= 20, "all three may fall silent for one question"
 
         run_virtually(story())
 

@@ -89,6 +89,7 @@ class MemoryProvider:
 
     async def _meet(self, turn: Turn, model: str, timeout_secs: float) -> AIResponse:
         if isinstance(turn, Failure):
+            await asyncio.sleep(0)  # no wire fails before the loop has turned once
             raise ProviderError(Route(self.name, model), turn)
         secs = turn if isinstance(turn, float | int) else 0.1
         await asyncio.sleep(min(secs, timeout_secs))

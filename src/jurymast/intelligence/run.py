@@ -1,11 +1,17 @@
-"""One decision on the event loop: its attempts are tasks, its alarm is a timer."""
+"""One decision on the event loop: its attempts and its alarm.
+
+Most decisions are one attempt, and the caller waits for it: it is made in the caller's own task. What runs
+beside it, a hedge or what an alarm starts, gets a task of its own. When the core gives up the attempt that
+the caller makes, the caller is cancelled out of it and goes on, as with a time-out.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from jurymast.domain.errors import ProviderError
 from jurymast.domain.money import Micros
@@ -24,7 +30,7 @@ Validate: TypeAlias = Callable[[AIResponse], Value | Rejected]
 
 
 class Run(Generic[Value]):
-    """One walk on the loop: its attempts are tasks, its alarm a timer."""
+    """One walk on the loop, until it has ended."""
 
     def __init__(
         self,
@@ -47,15 +53,21 @@ class Run(Generic[Value]):
         self._request = request
         self._validate = validate
         self._loop = asyncio.get_running_loop()
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._caller: asyncio.Task[Any] | None = None
+        self._own: Send | None = None
+        self._given_up = False
+        self._tasks: dict[int, asyncio.Task[Any]] = {}
         self._alarm: asyncio.TimerHandle | None = None
-        self._alarm_at = float("inf")
+        self._alarm_at = math.inf
         self._done: asyncio.Future[None] = self._loop.create_future()
-        self._go_on()
 
     async def ended(self) -> None:
-        """Wait for the end of the walk. A caller that leaves gives it up."""
+        """Carry the walk to its end. A caller that leaves gives it up."""
+        self._caller = asyncio.current_task()
         try:
+            self._go_on()
+            while self._own is not None and not self._done.done():
+                await self._attempt_here(self._own)
             await self._done
         except BaseException:
             self._core.abandoned(self._walk, self._clock.monotonic())
@@ -76,45 +88,79 @@ class Run(Generic[Value]):
         """A defect of ours, or a journal that can't be written: the caller's to know, at once."""
         if not self._done.done():
             self._done.set_exception(error)
+        if self._own is not None:
+            self._give_up(self._own.attempt)
 
     def _carry_out(self) -> None:
         walk = self._walk
         for command in walk.take():
             match command:
                 case Send():
-                    self._tasks[command.attempt] = self._loop.create_task(self._attempt(command))
+                    if self._own is None and self._caller is asyncio.current_task():
+                        self._own = command
+                    else:
+                        task = self._loop.create_task(self._attempt_apart(command))
+                        self._tasks[command.attempt] = task
                 case Cancel(attempt):
-                    if (task := self._tasks.pop(attempt, None)) is not None:
-                        task.cancel()
+                    self._give_up(attempt)
         if walk.wake_at != self._alarm_at:
             self._set_alarm()
+
+    def _give_up(self, attempt: int) -> None:
+        if (task := self._tasks.pop(attempt, None)) is not None:
+            self._given_up = self._given_up or task is self._caller
+            task.cancel()
 
     def _set_alarm(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
         self._alarm_at = self._walk.wake_at
-        if self._alarm_at < float("inf"):
+        if self._alarm_at < math.inf:
             delay_secs = max(0.0, self._alarm_at - self._clock.monotonic())
             self._alarm = self._loop.call_later(delay_secs, self._wake)
 
     def _wake(self) -> None:
         # The loop's clock and ours may differ by a hair: what was due is due.
         now = max(self._clock.monotonic(), self._alarm_at)
-        self._alarm, self._alarm_at = None, float("inf")
+        self._alarm, self._alarm_at = None, math.inf
         try:
             self._core.wake(self._walk, now)
         except Exception as error:
             self._broken(error)
         self._go_on()
 
+    async def _attempt_here(self, send: Send) -> None:
+        """In the caller's own task. When the core gives it up the caller stays, and goes on."""
+        caller = self._caller
+        if caller is None:
+            raise RuntimeError("an attempt needs a task to run in")
+        self._tasks[send.attempt] = caller
+        cancelling = caller.cancelling()
+        try:
+            await self._attempt(send)
+        except asyncio.CancelledError:
+            if not self._given_up or caller.cancelling() > cancelling + 1:
+                raise
+        finally:
+            self._own = None
+            if self._given_up:
+                self._given_up = False
+                caller.uncancel()
+        self._go_on()
+
+    async def _attempt_apart(self, send: Send) -> None:
+        await self._attempt(send)
+        self._go_on()
+
     async def _attempt(self, send: Send) -> None:
         try:
-            await self._ask(send)
+            try:
+                await self._ask(send)
+            finally:
+                self._tasks.pop(send.attempt, None)
         except Exception as error:
             self._broken(error)
-        self._tasks.pop(send.attempt, None)
-        self._go_on()
 
     async def _ask(self, send: Send) -> None:
         """Send once and report to the core what came of it."""
