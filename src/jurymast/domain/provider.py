@@ -129,7 +129,10 @@ class AIRequest:
             raise ValueError("a request needs at least one message")
         if self.max_output_tokens < 1:
             raise ValueError("max_output_tokens must be at least 1")
-        size = sum(len(message.content.encode(errors="surrogatepass")) for message in self.messages)
+        size = 0
+        for message in self.messages:
+            text = message.content
+            size += len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
         object.__setattr__(self, "size_bytes", size)
 
 

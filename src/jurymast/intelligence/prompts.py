@@ -11,9 +11,10 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from jurymast.domain.market import EvidenceItem, MarketSnapshot
+from jurymast.domain.market import EvidenceItem, Market, MarketSnapshot
 from jurymast.domain.provider import AIRequest, Message
 
 TITLE_CHARS_MAX = 500
@@ -22,6 +23,9 @@ EVIDENCE_CHARS_MAX = 4_000
 EVIDENCE_ITEMS_MAX = 8
 SOURCE_CHARS_MAX = 200
 OUTPUT_TOKENS_MAX = 3_000
+MARKETS_KEPT = 256
+EVIDENCE_KEPT = 512
+"""Quoted once for all questions that a market is asked again with."""
 
 _PERCENT = {"type": "integer"}
 _TEXT = {"type": "string"}
@@ -70,30 +74,42 @@ source ids that stand above a quote; cite none if none help. If the rules are to
 set abstain to true and still fill every field. Answer with the JSON object alone."""
 
 
+_INSTRUCTIONS = Message("system", SYSTEM)
+
+
 def forecast_request(snapshot: MarketSnapshot, evidence: tuple[EvidenceItem, ...]) -> AIRequest:
     """The question about one market, without its price."""
-    market = snapshot.market
-    lines = [
-        f"Ticker: {market.ticker}",
+    parts = [
+        f"Ticker: {snapshot.ticker}",
         f"As of: {_second(snapshot.as_of)}",
-        f"Question: {_line(market.title, TITLE_CHARS_MAX)}",
-        f"Trading ends: {_second(market.close_time)}",
-        "Rules:",
-        _quoted(_plain(market.rules, RULES_CHARS_MAX)),
+        _question(snapshot.market),
+        *map(_exhibit, evidence[:EVIDENCE_ITEMS_MAX]),
     ]
-    for item in evidence[:EVIDENCE_ITEMS_MAX]:
-        title, text = _line(item.title, TITLE_CHARS_MAX), _plain(item.text, EVIDENCE_CHARS_MAX)
-        lines += [
-            "Evidence:",
-            f"[source_id: {_line(item.source_id, SOURCE_CHARS_MAX)}] {item.published_at.isoformat()[:10]}",
-            _quoted(f"{title}\n{text}"),
-        ]
     return AIRequest(
-        messages=(Message("system", SYSTEM), Message("user", "\n".join(lines))),
+        messages=(_INSTRUCTIONS, Message("user", "\n".join(parts))),
         schema=FORECAST_SCHEMA,
         schema_name="forecast",
         max_output_tokens=OUTPUT_TOKENS_MAX,
     )
+
+
+@lru_cache(maxsize=MARKETS_KEPT)
+def _question(market: Market) -> str:
+    """What is asked about a market whenever it is asked."""
+    return (
+        f"Question: {_line(market.title, TITLE_CHARS_MAX)}\n"
+        f"Trading ends: {_second(market.close_time)}\n"
+        f"Rules:\n{_quoted(_plain(market.rules, RULES_CHARS_MAX))}"
+    )
+
+
+@lru_cache(maxsize=EVIDENCE_KEPT)
+def _exhibit(item: EvidenceItem) -> str:
+    """One item as the model sees it: where it comes from, and a quote."""
+    title, text = _line(item.title, TITLE_CHARS_MAX), _plain(item.text, EVIDENCE_CHARS_MAX)
+    source_id, day = _line(item.source_id, SOURCE_CHARS_MAX), item.published_at.isoformat()[:10]
+    quoted = _quoted(f"{title}\n{text}")
+    return f"Evidence:\n[source_id: {source_id}] {day}\n{quoted}"
 
 
 def _second(at: datetime) -> str:

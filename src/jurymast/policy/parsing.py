@@ -62,14 +62,15 @@ def parse_forecast(text: str, source_ids: Collection[str]) -> Forecast | ModelAb
 
 
 def _decode(text: str) -> dict[str, Any]:
-    if len(text.encode(errors="replace")) > ANSWER_BYTES_MAX:
+    if (len(text) if text.isascii() else len(text.encode(errors="replace"))) > ANSWER_BYTES_MAX:
         _refuse(f"longer than {ANSWER_BYTES_MAX} bytes")
     try:
-        data = _DECODER.decode(_unfenced(text))
+        found = _DECODER.decode(_unfenced(text))
     except (ValueError, RecursionError) as error:
         _refuse(f"not JSON: {error}")
-    if not isinstance(data, dict):
-        _refuse(f"a JSON {type(data).__name__}, not an object")
+    if type(found) is not tuple:
+        _refuse(f"a JSON {type(found).__name__}, not an object")
+    data = _fields(found)
     if data.keys() != FIELDS:
         if missing := FIELDS - data.keys():
             _refuse(f"without {', '.join(sorted(missing))}")
@@ -83,7 +84,8 @@ def _forecast(data: dict[str, Any], source_ids: Collection[str]) -> Forecast | M
     change_mind = _text(data, "would_change_mind")
     if data["abstain"]:
         return ModelAbstained(change_mind or "the model abstains")
-    probability, low, high = (_percent(data, f"{name}_pct") for name in ("probability", "low", "high"))
+    probability = _percent(data, "probability_pct")
+    low, high = _percent(data, "low_pct"), _percent(data, "high_pct")
     if not low <= probability <= high:
         _refuse(f"range out of order: low {low}, probability {probability}, high {high}")
     return Forecast(
@@ -100,7 +102,7 @@ def _forecast(data: dict[str, Any], source_ids: Collection[str]) -> Forecast | M
 
 def _percent(data: dict[str, Any], name: str, lowest: int = 1, highest: int = 99) -> int:
     value = data[name]
-    if not isinstance(value, int) or isinstance(value, bool):
+    if type(value) is not int:
         _refuse(f"{name} is {value!r}, not a whole percent")
     if not lowest <= value <= highest:
         _refuse(f"{name} is {value}, outside {lowest}..{highest}")
@@ -131,9 +133,9 @@ def _facts(items: object, source_ids: Collection[str]) -> tuple[CitedFact, ...]:
         _refuse(f"key_evidence is not a list of at most {FACTS_MAX} items")
     facts = []
     for item in items:
-        if not isinstance(item, dict) or item.keys() != _FACT_FIELDS:
+        if type(item) is not tuple or (stated := _fields(item)).keys() != _FACT_FIELDS:
             _refuse("an item of key_evidence is not {fact, date, source_id}")
-        fact = CitedFact(_text(item, "fact"), _text(item, "date"), _text(item, "source_id"))
+        fact = CitedFact(_text(stated, "fact"), _text(stated, "date"), _text(stated, "source_id"))
         if fact.source_id not in source_ids:
             _refuse(f"cites source {fact.source_id!r}, which it was not given")
         facts.append(fact)
@@ -149,7 +151,8 @@ def _unfenced(text: str) -> str:
     return stripped
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _fields(pairs: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    """An object by its names."""
     data = dict(pairs)
     if len(data) != len(pairs):
         _refuse("a field stands twice")
@@ -164,4 +167,5 @@ def _refuse(reason: str) -> NoReturn:
     raise _RefusedError(reason)
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_refuse_constant)
+_DECODER = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_refuse_constant)
+"""Gives objects as tuples of their pairs, lists as lists: so a name that stands twice is still there."""
