@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import FailureKind, ProviderName, Route, Tier
 from jurymast.domain.status import EmergencyMode
+from jurymast.domain.word import Word
 
 
-class EvidenceQuality(StrEnum):
+class EvidenceQuality(Word):
     """The model's own grade of the evidence it was given."""
 
     NONE = "none"
@@ -25,7 +25,7 @@ class EvidenceQuality(StrEnum):
     STRONG = "strong"
 
 
-class ResolutionRisk(StrEnum):
+class ResolutionRisk(Word):
     """How likely the rules surprise a reasonable reader."""
 
     LOW = "low"
@@ -67,7 +67,7 @@ class Forecast:
         return self.probability_pct / 100
 
 
-class Rung(StrEnum):
+class Rung(Word):
     """How far down the ladder of judgement a decision came from."""
 
     PRIMARY = "primary"
@@ -76,7 +76,7 @@ class Rung(StrEnum):
     EMERGENCY = "emergency"
 
 
-class AbstainReason(StrEnum):
+class AbstainReason(Word):
     """Why there is no decision. Closed list."""
 
     MODEL_ABSTAINED = "model_abstained"

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from jurymast.domain.money import Micros
+from jurymast.domain.word import Word
 
 _VERSION = re.compile(r"[-:@](latest|\d{4}|\d{8}|\d{4}-\d\d-\d\d)$")
 
 
-class ProviderName(StrEnum):
+class ProviderName(Word):
     """The four providers, in order of default priority."""
 
     XAI = "xai"
@@ -22,7 +22,7 @@ class ProviderName(StrEnum):
     LOCAL = "local"
 
 
-class Tier(StrEnum):
+class Tier(Word):
     """How much a model's opinion is worth before it has a record of its own."""
 
     STRONG = "strong"
@@ -158,7 +158,7 @@ class AIResponse:
         return bool(served) and _VERSION.sub("", served) != _VERSION.sub("", asked)
 
 
-class FailureKind(StrEnum):
+class FailureKind(Word):
     """Every way in which asking can fail to give an answer. Closed list."""
 
     BUSY = "busy"
@@ -184,7 +184,7 @@ class FailureKind(StrEnum):
     INVALID_ANSWER = "invalid_answer"
 
 
-class Billing(StrEnum):
+class Billing(Word):
     """What a failed attempt may have cost."""
 
     NOT_SENT = "not_sent"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import FailureKind, ProviderName, Route
+from jurymast.domain.word import Word
 
 
-class ProviderStatus(StrEnum):
+class ProviderStatus(Word):
     """Health of a provider as people see it."""
 
     HEALTHY = "healthy"
@@ -19,7 +19,7 @@ class ProviderStatus(StrEnum):
     UNKNOWN = "unknown"
 
 
-class RouteState(StrEnum):
+class RouteState(Word):
     """Health of a route as the router sees it. LATCHED and ISOLATED wait for more than time."""
 
     HEALTHY = "healthy"
@@ -30,7 +30,7 @@ class RouteState(StrEnum):
     ISOLATED = "isolated"
 
 
-class EmergencyMode(StrEnum):
+class EmergencyMode(Word):
     """How good our judgement is, best first. Says nothing about orders: see TradingState."""
 
     NORMAL = "normal"
@@ -47,7 +47,7 @@ class EmergencyMode(StrEnum):
         return self if self.severity >= other.severity else other
 
 
-class TradingState(StrEnum):
+class TradingState(Word):
     """What orders may do, most permissive first."""
 
     ACTIVE = "active"

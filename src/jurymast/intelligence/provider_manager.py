@@ -145,7 +145,7 @@ class ProviderManager:
         """
         provider = self._at(route)
         held = self._reserve(provider, request, route)
-        stats = self.stats.setdefault(route, RouteStats())
+        stats = self._stats_of(route)
         stats.requests += 1
         cost = held
         started = self._clock.monotonic()
@@ -188,7 +188,7 @@ class ProviderManager:
             return result
         finally:
             self._budget = budgets.settle(self._budget, held, cost)
-            self.stats.setdefault(route, RouteStats()).cost += cost
+            self._stats_of(route).cost += cost
 
     def can_probe(self, route: Route) -> bool:
         """Whether the day's money covers the worst case of a probe. Free models always can be probed."""
@@ -238,16 +238,22 @@ class ProviderManager:
             if (close := getattr(provider, "close", None)) is not None:
                 await close()
 
+    def _stats_of(self, route: Route) -> RouteStats:
+        stats = self.stats.get(route)
+        if stats is None:
+            stats = self.stats[route] = RouteStats()
+        return stats
+
     def _at(self, route: Route) -> Provider:
         return self._instances[route.provider, route.instance]
 
     def _reserve(self, provider: Provider, request: AIRequest, route: Route) -> Micros:
         worst = provider.calculate_cost(_usage_bound(request), route.model)
-        reserved = budgets.reserve(self.budget, worst)
+        budget = self.budget
+        reserved = budgets.reserve(budget, worst)
         if reserved is None:
             raise BudgetSpentError(
-                f"{route} may cost {worst} micro-dollars, {self.budget.left} of the day's "
-                f"{self.budget.limit} are left"
+                f"{route} may cost {worst} micro-dollars, {budget.left} of the day's {budget.limit} are left"
             )
         self._budget = reserved
         return worst

@@ -19,6 +19,7 @@ State only; no clock, no dice: ``now`` is monotonic seconds, ``dice`` gives numb
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -462,7 +463,7 @@ class FleetHealth:
 
 def prompt_class(size_bytes: int) -> int:
     """Class of a prompt by size: prompts of one class are expected to take alike."""
-    return sum(size_bytes >= bound for bound in _PROMPT_CLASS_BYTES)
+    return bisect_right(_PROMPT_CLASS_BYTES, size_bytes)
 
 
 _PUSHBACK: Final = frozenset({FailureKind.RATE_LIMITED, FailureKind.OVERLOADED})

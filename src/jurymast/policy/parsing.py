@@ -9,7 +9,7 @@ the beliefs beside it. Whatever is refused says why, and counts against the rout
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
@@ -32,6 +32,8 @@ FIELDS = frozenset(
         "abstain",
     }
 )
+_QUALITIES = {str(word): word for word in EvidenceQuality}
+_RISKS = {str(word): word for word in ResolutionRisk}
 _FACT_FIELDS = frozenset({"fact", "date", "source_id"})
 
 
@@ -64,10 +66,13 @@ def parse_forecast(text: str, source_ids: Collection[str]) -> Forecast | ModelAb
 def _decode(text: str) -> dict[str, Any]:
     if (len(text) if text.isascii() else len(text.encode(errors="replace"))) > ANSWER_BYTES_MAX:
         _refuse(f"longer than {ANSWER_BYTES_MAX} bytes")
+    text = _unfenced(text)
     try:
-        found = _DECODER.decode(_unfenced(text))
+        found, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError) as error:
         _refuse(f"not JSON: {error}")
+    if end != len(text):
+        _refuse(f"not JSON: more text from character {end} on")
     if type(found) is not tuple:
         _refuse(f"a JSON {type(found).__name__}, not an object")
     data = _fields(found)
@@ -81,7 +86,7 @@ def _decode(text: str) -> dict[str, Any]:
 def _forecast(data: dict[str, Any], source_ids: Collection[str]) -> Forecast | ModelAbstained:
     if not isinstance(data["abstain"], bool):
         _refuse("abstain is not true or false")
-    change_mind = _text(data, "would_change_mind")
+    change_mind = _text("would_change_mind", data["would_change_mind"])
     if data["abstain"]:
         return ModelAbstained(change_mind or "the model abstains")
     probability = _percent(data, "probability_pct")
@@ -93,8 +98,8 @@ def _forecast(data: dict[str, Any], source_ids: Collection[str]) -> Forecast | M
         low_pct=low,
         high_pct=high,
         base_rate_pct=_percent(data, "base_rate_pct", lowest=0, highest=100),
-        evidence_quality=_word(data, "evidence_quality", EvidenceQuality),
-        resolution_risk=_word(data, "resolution_risk", ResolutionRisk),
+        evidence_quality=_word(data, "evidence_quality", _QUALITIES),
+        resolution_risk=_word(data, "resolution_risk", _RISKS),
         key_evidence=_facts(data["key_evidence"], source_ids),
         would_change_mind=change_mind,
     )
@@ -112,15 +117,15 @@ def _percent(data: dict[str, Any], name: str, lowest: int = 1, highest: int = 99
 _Word = TypeVar("_Word", EvidenceQuality, ResolutionRisk)
 
 
-def _word(data: dict[str, Any], name: str, words: type[_Word]) -> _Word:
-    try:
-        return words(data[name])
-    except ValueError:
-        _refuse(f"{name} is {data[name]!r}, not one of {', '.join(words)}")
-
-
-def _text(data: dict[str, Any], name: str) -> str:
+def _word(data: dict[str, Any], name: str, words: Mapping[str, _Word]) -> _Word:
     value = data[name]
+    word = words.get(value) if type(value) is str else None
+    if word is None:
+        _refuse(f"{name} is {value!r}, not one of {', '.join(words)}")
+    return word
+
+
+def _text(name: str, value: object) -> str:
     if type(value) is not str:
         _refuse(f"{name} is not text")
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
@@ -131,23 +136,27 @@ def _text(data: dict[str, Any], name: str) -> str:
 def _facts(items: object, source_ids: Collection[str]) -> tuple[CitedFact, ...]:
     if not isinstance(items, list) or len(items) > FACTS_MAX:
         _refuse(f"key_evidence is not a list of at most {FACTS_MAX} items")
-    facts = []
-    for item in items:
-        if type(item) is not tuple or (stated := _fields(item)).keys() != _FACT_FIELDS:
-            _refuse("an item of key_evidence is not {fact, date, source_id}")
-        fact = CitedFact(_text(stated, "fact"), _text(stated, "date"), _text(stated, "source_id"))
-        if fact.source_id not in source_ids:
-            _refuse(f"cites source {fact.source_id!r}, which it was not given")
-        facts.append(fact)
-    return tuple(facts)
+    return tuple([_fact(item, source_ids) for item in items])
+
+
+def _fact(item: object, source_ids: Collection[str]) -> CitedFact:
+    stated = _fields(item) if type(item) is tuple else {}
+    if stated.keys() != _FACT_FIELDS:
+        _refuse("an item of key_evidence is not {fact, date, source_id}")
+    source_id = _text("source_id", stated["source_id"])
+    if source_id not in source_ids:
+        _refuse(f"cites source {source_id!r}, which it was not given")
+    return CitedFact(_text("fact", stated["fact"]), _text("date", stated["date"]), source_id)
 
 
 def _unfenced(text: str) -> str:
     """Without a Markdown fence around the whole answer: the one wrapping that many models add."""
     stripped = text.strip()
+    if not stripped.startswith("```"):
+        return stripped
     opening, _, rest = stripped.partition("\n")
     if opening.rstrip() in {"```", "```json"} and rest.endswith("```"):
-        return rest.removesuffix("```")
+        return rest.removesuffix("```").strip()
     return stripped
 
 

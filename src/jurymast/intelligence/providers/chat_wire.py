@@ -21,6 +21,7 @@ from jurymast.intelligence.providers.wire import (
     count,
     cut,
     decode_object,
+    schema_text,
     section,
     sse_data,
     stated_error,
@@ -72,7 +73,11 @@ class ChatWire:
         if request.schema is not None:
             body["response_format"] = {
                 "type": "json_schema",
-                "json_schema": {"name": request.schema_name, "schema": dict(request.schema), "strict": True},
+                "json_schema": {
+                    "name": request.schema_name,
+                    "schema": schema_text(request.schema),
+                    "strict": True,
+                },
             }
         if stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}

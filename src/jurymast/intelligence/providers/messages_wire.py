@@ -21,6 +21,7 @@ from jurymast.intelligence.providers.wire import (
     count,
     cut,
     decode_object,
+    schema_text,
     section,
     sse_data,
     stated_error,
@@ -60,7 +61,7 @@ class MessagesWire:
         if system := "\n\n".join(turn.content for turn in request.messages if turn.role == "system"):
             body["system"] = system
         if request.schema is not None:
-            body["output_config"] = {"format": {"type": "json_schema", "schema": dict(request.schema)}}
+            body["output_config"] = {"format": {"type": "json_schema", "schema": schema_text(request.schema)}}
         if stream:
             body["stream"] = True
         return msgspec.json.encode(body)

@@ -25,6 +25,17 @@ class Timer:
         self._set_for = -math.inf
 
     def __enter__(self) -> Timer:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.stop(error):
+            raise TimeoutError from error
+
+    def start(self) -> None:
+        """Begin without a block; then :meth:`stop` is the caller's to call."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a timer cancels a task, and none is running")
@@ -33,15 +44,14 @@ class Timer:
         self._loop = task.get_loop()
         self._handle: asyncio.TimerHandle | None = None
         self._set()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def stop(self, error: BaseException | None) -> bool:
+        """End it; whether ``error``, which ended what it watched, is its own doing."""
         if self._handle is not None:
             self._handle.cancel()
-        if self.expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise TimeoutError from error
+        if not self.expired:
+            return False
+        return self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError)
 
     def move(self, until: float) -> None:
         """Let the time be another, later or earlier."""

@@ -16,11 +16,12 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from enum import StrEnum
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
@@ -86,7 +87,9 @@ class AiohttpTransport:
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, limits: TimeLimits
     ) -> AbstractAsyncContextManager[HttpReply]:
-        return self._exchange(method, url, headers, body, limits)
+        session = self._session = self._session or _open_session(trust_env=self._trust_env)
+        request = partial(session.request, method, _parsed(url), headers=headers, data=body)
+        return _Exchange(request, limits, self._body_bytes_max, self._line_bytes_max)
 
     async def close(self) -> None:
         """Close every connection. Harmless to repeat; a later request opens a new session."""
@@ -94,86 +97,82 @@ class AiohttpTransport:
         if session is not None:
             await session.close()
 
-    @asynccontextmanager
-    async def _exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, limits: TimeLimits
-    ) -> AsyncIterator[_Reply]:
-        trail = _Trail(limits, asyncio.get_running_loop().time())
-        try:
-            with trail.timer:
-                response = await self._head(method, url, headers, body, trail)
-                trail.answered()
-                try:
-                    yield _Reply(response, limits.idle, self._body_bytes_max, self._line_bytes_max)
-                finally:
-                    # No-op after a body read to its end: that connection is back in the pool already.
-                    response.close()
-        except TimeoutError:
-            if not trail.timer.expired:
-                raise
-            raise trail.overdue() from None
 
-    async def _head(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, trail: _Trail
-    ) -> aiohttp.ClientResponse:
-        session = self._session = self._session or _open_session(trust_env=self._trust_env)
-        _TRAIL.set(trail)
-        try:
-            return await session.request(
-                method, _parsed(url), headers=headers, data=body, allow_redirects=False
-            )
-        except _errors() as error:
-            import aiohttp
+class _Exchange:
+    """One exchange: how far it came, and its one timer. Of several limits the nearest is waited for.
 
-            detail = _describe(error)
-            if isinstance(error, aiohttp.ClientResponseError):
-                raise TransportError(Stage.NOT_HTTP, sent=trail.sent, detail=detail) from error
-            stage = Stage.RESET if trail.sent else Stage.REFUSED
-            detail += " (on a kept connection)" if trail.reused else ""
-            raise TransportError(stage, sent=trail.sent, detail=detail) from error
-
-
-class _Trail:
-    """How far one request came, and its one timer: of several limits the nearest is waited for.
-
-    ``sent``: a connection was at hand; ``reused``: it had been used before.
+    Not a generator: the loop keeps a list of those, and an exchange is short.
     """
 
-    __slots__ = ("_limits", "_secs", "_stage", "_started_at", "reused", "sent", "timer")
-
-    def __init__(self, limits: TimeLimits, now: float) -> None:
-        self.sent = self.reused = False
-        self.timer = Timer(math.inf)
+    def __init__(
+        self, request: Callable[..., Awaitable[aiohttp.ClientResponse]], limits: TimeLimits,
+        body_max: int, line_max: int,
+    ) -> None:  # fmt: skip
+        self._request = request
         self._limits = limits
-        self._started_at = now
+        self._bounds = body_max, line_max
+        self._sent = False
+        self._reused = False
+        self._timer = Timer(math.inf)
+
+    async def __aenter__(self) -> _Reply:
+        limits = self._limits
+        self._started_at = asyncio.get_running_loop().time()
         if limits.first_byte is not None and limits.first_byte < limits.connect:
             self._wait(Stage.FIRST_BYTE_TIMEOUT, limits.first_byte)
         else:
             self._wait(Stage.CONNECT_TIMEOUT, limits.connect)
+        token = _EXCHANGE.set(self)
+        self._timer.start()
+        try:
+            self._response = await self._request(allow_redirects=False)
+        except BaseException as error:
+            if self._timer.stop(error):
+                raise self._overdue() from None
+            if isinstance(error, _errors()):
+                raise self._failed(error) from error
+            raise
+        finally:
+            _EXCHANGE.reset(token)
+        self._wait(Stage.TOTAL_TIMEOUT, limits.total)
+        return _Reply(self._response, limits.idle, *self._bounds)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # No-op after a body read to its end: that connection is back in the pool already.
+        self._response.close()
+        if self._timer.stop(error):
+            raise self._overdue() from None
 
     def connected(self, *, reused: bool) -> None:
-        """A connection is at hand: the request leaves now."""
-        self.sent, self.reused = True, reused
+        """A connection is at hand, which may have been used before: the request leaves now."""
+        self._sent, self._reused = True, reused
         self._wait(Stage.FIRST_BYTE_TIMEOUT, self._limits.first_byte)
-
-    def answered(self) -> None:
-        """The head of the reply has come."""
-        self._wait(Stage.TOTAL_TIMEOUT, None)
-
-    def overdue(self) -> TransportError:
-        """What the end of the timer means."""
-        detail = f"no {_MISSED[self._stage]} in {self._secs} s"
-        return TransportError(self._stage, sent=self.sent, detail=detail)
 
     def _wait(self, stage: Stage, secs: float | None) -> None:
         """Wait until ``secs`` after the start, and never longer than for everything."""
         if secs is None or secs >= self._limits.total:
             stage, secs = Stage.TOTAL_TIMEOUT, self._limits.total
-        self._stage, self._secs = stage, secs
-        self.timer.move(self._started_at + secs)
+        self._stage, self._stage_secs = stage, secs
+        self._timer.move(self._started_at + secs)
+
+    def _overdue(self) -> TransportError:
+        detail = f"no {_MISSED[self._stage]} in {self._stage_secs} s"
+        return TransportError(self._stage, sent=self._sent, detail=detail)
+
+    def _failed(self, error: BaseException) -> TransportError:
+        import aiohttp
+
+        detail = _describe(error)
+        if isinstance(error, aiohttp.ClientResponseError):
+            return TransportError(Stage.NOT_HTTP, sent=self._sent, detail=detail)
+        stage = Stage.RESET if self._sent else Stage.REFUSED
+        detail += " (on a kept connection)" if self._reused else ""
+        return TransportError(stage, sent=self._sent, detail=detail)
 
 
-_TRAIL: Final[ContextVar[_Trail | None]] = ContextVar("trail", default=None)
+_EXCHANGE: Final[ContextVar[_Exchange | None]] = ContextVar("exchange", default=None)
 _MISSED: Final[Mapping[Stage, str]] = {
     Stage.CONNECT_TIMEOUT: "connection",
     Stage.FIRST_BYTE_TIMEOUT: "reply",
@@ -298,16 +297,16 @@ def _open_session(*, trust_env: bool) -> aiohttp.ClientSession:
     met: WeakSet[Any] = WeakSet()
 
     class Connector(aiohttp.TCPConnector):
-        """Notes on the trail of a request when a connection is at hand. A trace of aiohttp's would tell the
-        same and cost ten awaits a request."""
+        """Tells the exchange when a connection is at hand. A trace of aiohttp's would tell the same and cost
+        ten awaits a request."""
 
         async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
             connection = await super().connect(req, traces, timeout)
-            if (trail := _TRAIL.get()) is not None:
+            if (exchange := _EXCHANGE.get()) is not None:
                 reused = connection.protocol in met
                 if not reused:
                     met.add(connection.protocol)
-                trail.connected(reused=reused)
+                exchange.connected(reused=reused)
             return connection
 
     return aiohttp.ClientSession(

@@ -65,6 +65,17 @@ class Wire(Protocol):
     def stream(self) -> StreamDecoder: ...
 
 
+_encoded: tuple[Mapping[str, Any], msgspec.Raw] | None = None
+
+
+def schema_text(schema: Mapping[str, Any]) -> msgspec.Raw:
+    """A schema as JSON. A bot asks with the same one again and again."""
+    global _encoded  # noqa: PLW0603 (a memory of one)
+    if _encoded is None or _encoded[0] is not schema:
+        _encoded = schema, msgspec.Raw(msgspec.json.encode(dict(schema)))
+    return _encoded[1]
+
+
 def decode_object(data: bytes) -> dict[str, Any] | None:
     """A JSON object, or None when it is anything else."""
     try:
