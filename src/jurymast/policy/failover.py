@@ -239,7 +239,8 @@ class Failover:
     @property
     def idle_secs(self) -> float:
         """How long a healthy route may go unasked before it is probed."""
-        unanswered = self.ladder.mode.severity >= EmergencyMode.MINIMAL.severity
+        mode = self.ladder.mode
+        unanswered = mode is EmergencyMode.MINIMAL or mode is EmergencyMode.SUSPENDED
         worried = self.ladder.failures_in_row > 0 or unanswered
         return self.settings.probe_idle_secs / (WORRIED_HASTE if worried else 1)
 

@@ -71,7 +71,8 @@ class Shell:
         self._place = {place.route: place for place in world.places}
         self._hash = blake2b(digest_size=16)
         self.till = Till(budget_per_day, world, rules)
-        self._probing: set[Route] = set()
+        self._probing: set[int] = set()
+        """By place."""
         self._shadows = 0
         self._shadow_at = 0.0
         self._tick_at = math.inf
@@ -242,7 +243,7 @@ class Shell:
             self.trouble_at = now
             ticket.last_failed = True
             core.failed(walk, attempt, now, failure, cost=cost)
-            self.rules.bounded(core.health.records[place.route], self.settings.detector, now)
+            self.rules.bounded(self._records[place.index], self.settings.detector, now)
             self._plan_tick()
         self._go_on(ticket, now)
 
@@ -329,15 +330,15 @@ class Shell:
         budget = self.till.today(now)
         for route in self.core.due_probes(now):
             place = self._place[route]
-            if route not in self._probing and place.probe <= max(budget.left, 0):
+            if place.index not in self._probing and place.probe <= max(budget.left, 0):
                 self._probe(place, now)
         self._after(now)
 
     def _probe(self, place: Place, now: float) -> None:
         core, part, route = self.core, self.part, place.route
-        if core.health.records[route].health.state is RouteState.ISOLATED:
+        if self._records[place.index].health.state is RouteState.ISOLATED:
             self.rules.breach("sends", now, f"probes {route}, which is isolated")
-        self._probing.add(route)
+        self._probing.add(place.index)
         part.probes += 1
         self.rules.minute.probes += 1
         outcome = self.world.probe(place, now, core.probe_timeout(route))
@@ -345,7 +346,7 @@ class Shell:
 
     def _probed(self, core: Failover, place: Place, outcome: Outcome, part: Part, now: float) -> None:
         if core is self.core:
-            self._probing.discard(place.route)
+            self._probing.discard(place.index)
         cost = min(outcome.cost, place.probe)
         self.till.book(cost, now)
         part.cost += cost
@@ -355,12 +356,13 @@ class Shell:
         if outcome.failure is not None:
             self.trouble_at = now
         core.probed(place.route, now, outcome.failure)
-        self.rules.bounded(core.health.records[place.route], self.settings.detector, now)
+        record = self._records[place.index]
+        self.rules.bounded(record, self.settings.detector, now)
         self._mark(now, 4, place.index * 2 + (outcome.failure is None))
         if core.facts or self._every_second:
             self._after(now)
         else:
-            self._look_at(self._due_of(core.health.records[place.route], self.core.idle_secs))
+            self._look_at(self._due_of(place.index, record, core.idle_secs))
 
     def _after(self, now: float) -> None:
         """Something beside a decision has changed the core."""
@@ -384,7 +386,7 @@ class Shell:
 
     def _look_again(self, place: Place) -> None:
         """What has just come in about a route may call for a probe sooner."""
-        health = self.core.health.records[place.route].health
+        health = self._records[place.index].health
         if health.next_probe_at < self._tick_at:
             self._look_at(max(health.next_probe_at, health.held_until))
 
@@ -393,8 +395,9 @@ class Shell:
         core, now, settings = self.core, self.now, self.settings
         ladder, idle_secs = core.ladder, self.core.idle_secs
         due = math.inf
-        for record in self._records:
-            due = min(due, self._due_of(record, idle_secs))
+        for index, record in enumerate(self._records):
+            if (at := self._due_of(index, record, idle_secs)) < due:
+                due = at
         if not calm(self.core.ladder):
             dwell_secs = settings.ladder.dwell_in(ladder.mode)
             waits = [ladder.entered_at + dwell_secs, ladder.held_until, ladder.manual_until]
@@ -405,14 +408,16 @@ class Shell:
             due = min(due, *(max(at, now) if at > now - 1.0 else math.inf for at in waits))
         return due
 
-    def _due_of(self, record: Record, idle_secs: float) -> float:
+    def _due_of(self, index: int, record: Record, idle_secs: float) -> float:
         health = record.health
         at = health.next_probe_at
         if health.state is RouteState.HEALTHY or health.state is RouteState.SUSPECT:
-            at = min(at, record.last_seen_at + idle_secs)
+            idle_at = record.last_seen_at + idle_secs
+            if idle_at < at:
+                at = idle_at
         elif health.state is RouteState.ISOLATED:
             return math.inf
-        if at < self._tick_at and record.route in self._probing:
+        if at < self._tick_at and index in self._probing:
             return math.inf
         return at if at > health.held_until else health.held_until
 
