@@ -18,6 +18,7 @@ from jurymast.domain.money import Micros
 from jurymast.domain.order import Balance, Fill, Order, OrderIntent, Position, Settlement
 from jurymast.domain.provider import AIRequest, AIResponse, ModelInfo, ProviderConfig, ProviderName, Usage
 from jurymast.domain.status import HealthCheckResult
+from jurymast.policy.demands import Demands
 
 
 class Clock(Protocol):
@@ -127,6 +128,16 @@ class Exchange(Protocol):
         """Cancel what remains. An order that is gone already is returned as it ended, without error."""
         ...
 
+    async def pull_groups(self, orders: Sequence[Order]) -> int:
+        """Cancel whatever rests in the order groups of this run and of ``orders``, and let the groups refuse
+        what comes late; how many groups. Placing an order again opens its group again. No group: 0."""
+        ...
+
+    async def cancel_all(self) -> None:
+        """Cancel every resting order of the account, whoever placed it. What is placed within the next
+        minute of the exchange may be cancelled too."""
+        ...
+
     async def find_order(self, client_order_id: str) -> Order | None: ...
 
     async def list_open_orders(self) -> Sequence[Order]: ...
@@ -146,6 +157,12 @@ class Exchange(Protocol):
     async def get_balance(self) -> Balance: ...
 
     async def close(self) -> None: ...
+
+
+class ControlSource(Protocol):
+    """What people demand, as it stands at this moment. Never raises: what can't be read is a halt."""
+
+    def demands(self) -> Demands: ...
 
 
 class EvidenceSource(Protocol):

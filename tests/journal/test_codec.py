@@ -99,7 +99,9 @@ def test_kinds_are_stable() -> None:
         "cycle_finished",
         "decision_abstained",
         "decision_made",
+        "demands_changed",
         "edge_changed",
+        "entries_withdrawn",
         "failed_over",
         "fault_injected",
         "market_screened",
@@ -119,6 +121,8 @@ def test_kinds_are_stable() -> None:
         "shadow_answered",
         "state_changed",
         "trade_declined",
+        "watchdog_fired",
+        "withdrawal_delayed",
     ]
 
 

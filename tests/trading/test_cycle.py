@@ -482,7 +482,8 @@ class TestStates:
         async def fail(*_: object) -> None:
             raise ExchangeUnavailable("away")
 
-        lab.line.before["cancel_order"] = fail
+        for way in ("pull_groups", "cancel_all", "cancel_order"):
+            lab.line.before[way] = fail
         await lab.cycle.run_once()
         assert len(lab.house.open_orders()) == 1
         lab.line.before.clear()
@@ -496,9 +497,9 @@ class TestStates:
         lab = desk(halt_file=latch)
         await resting_entry(lab)
         latch.touch()
-        lab.line.after["cancel_order"] = self.then_unavailable(lab)
-        finished = await lab.cycle.run_once()
-        assert (finished.state, finished.resting_orders) == (HALTED, 0)
+        lab.line.after["cancel_all"] = self.then_unavailable(lab)
+        assert (await lab.cycle.run_once()).state is HALTED
+        assert lab.house.open_orders() == []
 
     async def test_without_a_journal_there_is_no_trading(self) -> None:
         """A journal that can't be written ends the cycle with its error and sends nothing."""

@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trading_world import CASH, Desk, books_differ, desk, entry, exit_of, orders_at, restarted
 
-from jurymast.domain.errors import ExchangeUnavailable, JournalUnwritable
+from jurymast.domain.errors import JournalUnwritable
 from jurymast.domain.events import OrderChanged, OrderFilled, OrderIntended, OrderRefused, OrderUnresolved
 from jurymast.domain.money import CONTRACT
 from jurymast.domain.order import OrderIntent, OrderStatus, Purpose
+from jurymast.domain.status import TradingState
 from jurymast.journal.queries import JournalReader
 from jurymast.journal.sqlite import SqliteJournal
 from jurymast.policy.risk import ALLOWED, RiskReason, Verdict
@@ -167,7 +168,8 @@ class TestHaltLatch:
         latch = tmp_path / "HALT"
         lab = desk(halt_file=latch)
         latch.touch()
-        assert lab.gateway.halted
+        assert lab.gateway.demands.floor is TradingState.HALTED
+        assert not lab.gateway.takes_entries
         assert await lab.gateway.submit(entry(), ALLOWED) is None
         assert [event.code for event in lab.tell(OrderRefused)] == ["trading_halted"]
         assert lab.line.calls["place_order"] == 0
@@ -339,33 +341,6 @@ class TestCrash:
 async def whole_life(lab: Desk, intent: OrderIntent) -> None:
     await lab.gateway.submit(intent, ALLOWED)
     await lab.reconciler.after_order()
-
-
-class TestCancelling:
-    async def test_entries_are_cancelled_and_it_is_recorded(self) -> None:
-        """Every resting entry is taken back, and the exchange and the books agree on it."""
-        lab = desk()
-        for cents in (40, 41):
-            await lab.gateway.submit(entry(limit_price=cents * 10_000), ALLOWED)
-        await lab.reconciler.after_order()
-        assert await lab.gateway.cancel_entries("test") == 2
-        assert [event.order.status for event in lab.tell(OrderChanged)][2:] == [OrderStatus.CANCELED] * 2
-        await lab.reconciler.after_order()
-        assert books_differ(lab) == []
-        assert lab.portfolio.cash == CASH
-
-    async def test_a_cancel_without_an_answer_is_cleared_up_later(self) -> None:
-        """When the exchange can't be reached to cancel, that is told, and reconciliation finds out."""
-        lab = desk()
-        await lab.gateway.submit(entry(limit_price=400_000), ALLOWED)
-        lab.line.after["cancel_order"] = raises(ExchangeUnavailable("gone"))
-        await lab.gateway.cancel_entries("test")
-        assert len(lab.portfolio.unresolved) == 1
-        assert "cancel (test)" in lab.tell(OrderUnresolved)[0].detail
-        await lab.reconciler.run_once()
-        assert lab.portfolio.unresolved == set()
-        assert lab.portfolio.open_intents == {}
-        assert books_differ(lab) == []
 
 
 class TestClientOrderId:

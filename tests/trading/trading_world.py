@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import question_world
+from jurymast.app.control import ControlFile
 from jurymast.domain.decision import (
     Abstain,
     AbstainReason,
@@ -424,7 +425,9 @@ def desk(
     recorder = Recorder(journal, portfolio, told.append)
     line = Line(house)
     exchange: Any = line
-    gateway = Gateway(exchange, recorder, portfolio, clock=clock, halt_file=parts.get("halt_file"))
+    latch = parts.get("halt_file")
+    control = None if latch is None else ControlFile(latch.parent, clock)
+    gateway = Gateway(exchange, recorder, portfolio, clock=clock, control=control)
     reconciler = Reconciler(exchange, recorder, portfolio, gateway, clock=clock)
     cycle = TradingCycle(
         exchange=exchange,

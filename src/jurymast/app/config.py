@@ -276,10 +276,6 @@ class Config:
         return self.data_dir / "embedded-exchange.db"
 
     @property
-    def halt_path(self) -> Path:
-        return self.data_dir / "HALT"
-
-    @property
     def budget_per_day(self) -> Micros:
         return usd(str(self.failover.budget_usd_per_day))
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from jurymast.app.config import Config
+from jurymast.app.control import ControlFile
 from jurymast.app.exchange import Venue, check_armed, open_exchange
 from jurymast.app.restart import earlier_run
 from jurymast.domain.errors import ConfigError, JournalUnwritable
@@ -53,6 +54,8 @@ class Bot:
     venue: Venue
     client: EnhancedAIClient
     cycle: TradingCycle
+    gateway: Gateway
+    control: ControlFile
     fleet: EmulatorFleet | None
 
     @property
@@ -118,7 +121,8 @@ async def build(
                 earlier=earlier_run(journal, clock, config),
             )
         )
-        gateway = Gateway(exchange, recorder, portfolio, clock=clock, halt_file=config.halt_path)
+        control = ControlFile(config.data_dir, clock)
+        gateway = Gateway(exchange, recorder, portfolio, clock=clock, control=control)
         cycle = TradingCycle(
             exchange=exchange,
             judge=client,
@@ -130,7 +134,7 @@ async def build(
             clock=clock,
             settings=_cycle_settings(config, concurrency_max),
         )
-        yield Bot(config, clock, journal, recorder, portfolio, venue, client, cycle, fleet)
+        yield Bot(config, clock, journal, recorder, portfolio, venue, client, cycle, gateway, control, fleet)
 
 
 def provider_configs(config: Config, fleet: EmulatorFleet | None) -> tuple[ProviderConfig, ...]:

@@ -8,6 +8,7 @@
         JournalLocked          another bot writes to it
         JournalNewer           it was written by a newer version
         JournalUnwritable      no permission, no space, not a journal
+      ControlUnwritable      a demand could not be kept; what was demanded before holds        exit 4
       ProviderError          one attempt at one route failed; carries a Failure
       ExchangeError          the exchange did not do what was asked
         OrderRejected          it said no: nothing was placed
@@ -65,6 +66,12 @@ class JournalNewer(JournalError):
 
 class JournalUnwritable(JournalError):
     """No permission, no space, or not a journal."""
+
+
+class ControlUnwritable(JurymastError):
+    """A demand could not be kept; what was demanded before holds."""
+
+    exit_code = 4
 
 
 class ProviderError(JurymastError):

@@ -132,6 +132,53 @@ class PositionSettled(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EntriesWithdrawn(Event):
+    """Resting orders were taken back, and the list was read empty twice. ``count`` of them were seen resting,
+    ``tries`` requests took ``secs``. ``everything`` includes orders of other hands."""
+
+    reason: str
+    count: int
+    tries: int
+    secs: float
+    everything: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithdrawalDelayed(Event):
+    """Resting orders should be gone and are not, or nobody knows; it goes on. ``left`` as last read."""
+
+    reason: str
+    left: int
+    tries: int
+    secs: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemandsChanged(Event):
+    """The bot took over what people demand: one sentence each, empty when nothing is demanded."""
+
+    serial: int
+    demands: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchdogFired(Event):
+    """The dead man's switch acted on a bot that was silent: taken over from the watchdog's own record.
+
+    ``proven`` says that the list of resting orders was read empty twice.
+    """
+
+    firing_id: str
+    reason: str
+    silent_secs: float
+    count: int
+    tries: int
+    secs: float
+    proven: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModeChanged(Event):
     """Judgement got better or worse."""
 

@@ -27,6 +27,7 @@ from jurymast.policy.quality import Belief
 from jurymast.policy.sizing import Declined, Sized, belief_of, size
 from jurymast.ports import Clock, DecisionMaker, EvidenceSource, Exchange
 from jurymast.trading.gateway import Gateway, client_order_id
+from jurymast.trading.guard import Guard
 from jurymast.trading.portfolio import Portfolio
 from jurymast.trading.reconcile import Progress, Reconciler
 from jurymast.trading.recorder import Recorder
@@ -106,7 +107,7 @@ class TradingCycle:
         )
         self._decisions: dict[str, tuple[Decision, float]] = {}
         self._trade = asyncio.Lock()
-        self._mode = judge.mode
+        self.guard = Guard(judge, gateway)
         self._reconciled = False
         self._equity: Micros = 0
         self._turn = asyncio.Lock()
@@ -151,20 +152,24 @@ class TradingCycle:
         await self._withdraw(tally)
         await self._keep_alive(now)
         await self._leave(snapshots, now, tally)
-        if TABLE[self._judge.mode].entries and self.state is TradingState.ACTIVE:
+        welcome = self.state is TradingState.ACTIVE and self._gateway.takes_entries
+        if TABLE[self._judge.mode].entries and welcome:
             await self._enter(snapshots, tally)
         return await self._finish(tally, snapshots, started, now)
 
     # States
 
     def _called_for(self, progress: Progress) -> tuple[TradingState, str]:
-        if self._gateway.halted:
-            return TradingState.HALTED, "the halt latch is set"
+        demanded = self._gateway.demands.state
+        if demanded is not None and demanded.floor is TradingState.HALTED:
+            return TradingState.HALTED, f"the halt latch is set: {demanded.reason}"
         if self._portfolio.unresolved:
             unknown = ", ".join(sorted(self._portfolio.unresolved))
             return TradingState.REDUCING, f"the fate of {unknown} is unknown"
         if progress.differences:
             return TradingState.REDUCING, f"books corrected: {'; '.join(progress.differences)}"
+        if demanded is not None:
+            return demanded.floor, f"by hand: {demanded.reason}"
         return TradingState.ACTIVE, "reconciled"
 
     async def _set_state(self, state: TradingState, reason: str) -> None:
@@ -174,19 +179,9 @@ class TradingCycle:
         await self._recorder.record(StateChanged(at=self._clock.utc_now(), old=old, new=state, reason=reason))
 
     async def _withdraw(self, tally: _Tally) -> None:
-        """Resting entries must outlive neither the leave nor the judgement that placed them.
-
-        While there is none to enter, every cycle looks: a cancel may have failed, or a life have ended.
-        """
-        mode, was = self._judge.mode, self._mode
-        self._mode = mode
-        rules = TABLE[mode]
-        halted = self.state is TradingState.HALTED
-        fallen = mode.severity > was.severity and not rules.keep_resting_entries
-        if halted or fallen or not rules.entries:
-            reason = "trading is halted" if halted else f"mode {mode}"
-            if await self._gateway.cancel_entries(reason):
-                await self._catch_up(tally)
+        """Resting entries must outlive neither the leave nor the judgement that placed them."""
+        if await self.guard.look():
+            await self._catch_up(tally)
 
     async def _keep_alive(self, now: datetime) -> None:
         """Resting entries expire soon, so that they end with a bot that dies. While all is well, those

@@ -124,6 +124,8 @@ class KalshiExchange:
             rest.markets, self._time, series=self.settings.series, pages=self.settings.pages_per_look
         )
         self._groups: dict[int | None, str] = {}
+        self._pulled: set[str] = set()
+        self._group_of: dict[str, str] = {}
         self._fills: Feed[KalshiFill] = Feed(self._before)
         self._settlements: Feed[KalshiSettlement] = Feed(self._before)
         self._held: frozenset[str] = frozenset()
@@ -228,6 +230,24 @@ class KalshiExchange:
         status = OrderStatus.EXECUTED if filled == order.count else OrderStatus.CANCELED
         return replace(order, filled=filled, status=status)
 
+    async def pull_groups(self, orders: Sequence[Order]) -> int:
+        """Trigger the groups of this run, and those that a life before has left orders in."""
+        groups = {group: shard for shard, group in self._groups.items()}
+        for order in orders:
+            if group := self._group_of.get(order.order_id):
+                groups.setdefault(group, (await self._board.market(order.ticker)).shard)
+        for group, shard in groups.items():
+            try:
+                await self.rest.orders.trigger_group(group, shard=shard)
+            except OrderRejected as refused:
+                if refused.code not in NOT_FOUND:
+                    raise
+            self._pulled.add(group)
+        return len(groups)
+
+    async def cancel_all(self) -> None:
+        await self.rest.orders.cancel_all()
+
     async def find_order(self, client_order_id: str) -> Order | None:
         """None only when the order is not there and can't arrive any more; ExchangeUnavailable before."""
         as_of = await self._fresh.ensure()
@@ -250,8 +270,10 @@ class KalshiExchange:
         """An order with a status nobody here knows counts as open."""
         await self._fresh.ensure()
         orders = []
+        self._group_of = {}
         for found in await self.rest.account.list_orders(status="resting"):
             self._orders.saw(found.order_id, found.client_order_id)
+            self._group_of[found.order_id] = found.order_group_id
             known = found if found.status is not None else replace(found, status=OrderStatus.RESTING)
             if known.status is OrderStatus.RESTING:
                 orders.append(self._orders.order(known))
@@ -346,7 +368,11 @@ class KalshiExchange:
     async def _group(self, shard: int | None) -> str:
         if shard not in self._groups:
             self._groups[shard] = await self.rest.orders.create_group(self.settings.group_limit, shard=shard)
-        return self._groups[shard]
+        group = self._groups[shard]
+        if group in self._pulled:
+            await self.rest.orders.reset_group(group, shard=shard)
+            self._pulled.discard(group)
+        return group
 
     async def _ended(self, order: Order, cause: str) -> Order:
         """The order, once a read has confirmed that it rests no more."""

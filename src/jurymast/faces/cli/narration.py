@@ -7,7 +7,9 @@ from jurymast.domain.events import (
     CycleFinished,
     DecisionAbstained,
     DecisionMade,
+    DemandsChanged,
     EdgeChanged,
+    EntriesWithdrawn,
     Event,
     FailedOver,
     FaultInjected,
@@ -26,6 +28,8 @@ from jurymast.domain.events import (
     ShadowAnswered,
     StateChanged,
     TradeDeclined,
+    WatchdogFired,
+    WithdrawalDelayed,
 )
 from jurymast.domain.money import format_cents, format_contracts, format_usd
 from jurymast.domain.order import Action
@@ -71,6 +75,24 @@ def describe(event: Event) -> tuple[str, str] | None:  # noqa: PLR0912 (one case
         case ModeChanged():
             style = "good" if event.new.severity < event.old.severity else "bad"
             return style, f"mode {event.old.upper()} -> {event.new.upper()}: {event.reason}"
+        case EntriesWithdrawn():
+            return "good", (
+                f"no order rests any more ({event.reason}): {event.count} taken back in {event.secs:.1f} s "
+                f"and {event.tries} requests, the list read empty twice"
+            )
+        case WithdrawalDelayed():
+            return "bad", (
+                f"orders may still rest ({event.reason}): {event.left} seen after {event.secs:.0f} s and "
+                f"{event.tries} requests, trying on: {event.detail}"
+            )
+        case DemandsChanged():
+            return "warn", f"by hand: {'; '.join(event.demands) or 'nothing is demanded any more'}"
+        case WatchdogFired():
+            end = "the list read empty twice" if event.proven else "NOT PROVEN that none rests"
+            return "bad", (
+                f"the watchdog acted after {event.silent_secs:.0f} s of silence ({event.reason}): "
+                f"{event.count} orders taken back in {event.secs:.1f} s, {end}"
+            )
         case StateChanged():
             style = "good" if event.new.severity < event.old.severity else "bad"
             return style, f"trading {event.old.upper()} -> {event.new.upper()}: {event.reason}"
