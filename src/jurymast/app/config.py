@@ -276,6 +276,10 @@ class Config:
         return self.data_dir / "embedded-exchange.db"
 
     @property
+    def preview_path(self) -> Path:
+        return self.data_dir / "flatten-preview.json"
+
+    @property
     def budget_per_day(self) -> Micros:
         return usd(str(self.failover.budget_usd_per_day))
 

@@ -20,8 +20,7 @@ from typing import Final
 import msgspec
 
 from jurymast.domain.errors import ControlUnwritable
-from jurymast.domain.status import TradingState
-from jurymast.policy.demands import NONE, REASON_CHARS_MAX, Demands, StateDemand, halted
+from jurymast.policy.demands import NONE, REASON_CHARS_MAX, Demands, halted
 from jurymast.ports import Clock
 
 VERSION: Final = 1
@@ -97,7 +96,7 @@ class ControlFile:
                 "resting orders expire by themselves."
             ) from error
         try:
-            _replace(self.halt_path, f"{reason[:REASON_CHARS_MAX]}\n".encode())
+            replace_file(self.halt_path, f"{reason[:REASON_CHARS_MAX]}\n".encode())
         except OSError:
             self.halt_path.touch()
 
@@ -150,7 +149,7 @@ class ControlFile:
 
     def _write(self, demands: Demands) -> None:
         body = msgspec.json.encode(_File(VERSION, demands))
-        _replace(self.path, msgspec.json.format(body, indent=2) + b"\n")
+        replace_file(self.path, msgspec.json.format(body, indent=2) + b"\n")
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -173,16 +172,6 @@ def parse(raw: bytes) -> Demands:
     return found.demands
 
 
-def with_state(demands: Demands, wanted: StateDemand) -> Demands:
-    """The same with a floor under the state; the stricter of two stays, as does a sale by rule."""
-    held = demands.state
-    if held is not None and held.floor.severity > wanted.floor.severity:
-        return demands
-    if held is not None and held.floor is wanted.floor is TradingState.REDUCING and held.work_down:
-        wanted = replace(wanted, work_down=True)
-    return replace(demands, state=wanted)
-
-
 def _stamp(path: Path) -> Stamp:
     try:
         found = path.stat()
@@ -193,7 +182,7 @@ def _stamp(path: Path) -> Stamp:
     return (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-def _replace(path: Path, body: bytes) -> None:
+def replace_file(path: Path, body: bytes) -> None:
     """Put ``body`` in the place of a file, whole and durable, or leave the file as it is."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -9,6 +9,7 @@ import asyncio
 import os
 
 from jurymast import __version__
+from jurymast.app.desk import ControlDesk
 from jurymast.app.wiring import Bot
 from jurymast.domain.events import RunStarted, RunStopped
 from jurymast.lab.emulators.weather import parse_script, play, seeded_weather
@@ -16,8 +17,6 @@ from jurymast.lab.emulators.weather import parse_script, play, seeded_weather
 RECOVERY_SECS = 1.0
 NEWS_GAP_SECS = 2.0
 """Between two looks at the account because of news: reads are rationed."""
-WATCH_SECS = 0.25
-"""Between two looks at what people demand and what the mode allows."""
 WEATHER_SECS = 3_600.0
 OPENING = parse_script(
     """
@@ -63,7 +62,7 @@ class Supervisor:
                     tasks.create_task(self._recovery()),
                     tasks.create_task(bot.venue.listener.run()),
                     tasks.create_task(self._heed()),
-                    tasks.create_task(self._watch_over()),
+                    tasks.create_task(ControlDesk(bot).run()),
                 ]
                 if bot.fleet is not None and bot.config.lab.weather:
                     helpers.append(tasks.create_task(self._weather()))
@@ -109,12 +108,6 @@ class Supervisor:
             await self._bot.exchange.news()
             await self._bot.cycle.square()
             await self._bot.clock.sleep(NEWS_GAP_SECS)
-
-    async def _watch_over(self) -> None:
-        """Take back what may not rest as soon as mode or people say so, not only once in a cycle."""
-        while True:
-            await self._bot.cycle.guard.look()
-            await self._bot.clock.sleep(WATCH_SECS)
 
     async def _weather(self) -> None:
         """Outages of the emulated providers: the opening, then seeded ones, hour after hour."""

@@ -34,6 +34,7 @@ from jurymast.policy.exits import ExitSettings
 from jurymast.policy.risk import RiskSettings
 from jurymast.ports import Clock
 from jurymast.trading.cycle import CycleSettings, TradingCycle
+from jurymast.trading.exits import Liquidator
 from jurymast.trading.gateway import Gateway
 from jurymast.trading.portfolio import BOOK_EVENTS, Portfolio
 from jurymast.trading.reconcile import Reconciler
@@ -56,6 +57,7 @@ class Bot:
     cycle: TradingCycle
     gateway: Gateway
     control: ControlFile
+    liquidator: Liquidator
     fleet: EmulatorFleet | None
 
     @property
@@ -123,6 +125,8 @@ async def build(
         )
         control = ControlFile(config.data_dir, clock)
         gateway = Gateway(exchange, recorder, portfolio, clock=clock, control=control)
+        reconciler = Reconciler(exchange, recorder, portfolio, gateway, clock=clock)
+        liquidator = Liquidator(exchange, portfolio, gateway, reconciler, clock=clock)
         cycle = TradingCycle(
             exchange=exchange,
             judge=client,
@@ -130,11 +134,14 @@ async def build(
             recorder=recorder,
             portfolio=portfolio,
             gateway=gateway,
-            reconciler=Reconciler(exchange, recorder, portfolio, gateway, clock=clock),
+            reconciler=reconciler,
             clock=clock,
             settings=_cycle_settings(config, concurrency_max),
         )
-        yield Bot(config, clock, journal, recorder, portfolio, venue, client, cycle, gateway, control, fleet)
+        yield Bot(
+            config, clock, journal, recorder, portfolio, venue, client, cycle, gateway, control,
+            liquidator, fleet,
+        )  # fmt: skip
 
 
 def provider_configs(config: Config, fleet: EmulatorFleet | None) -> tuple[ProviderConfig, ...]:

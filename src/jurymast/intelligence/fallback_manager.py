@@ -49,6 +49,7 @@ from jurymast.domain.status import (
 from jurymast.intelligence.provider_manager import BudgetSpentError, ProviderManager
 from jurymast.intelligence.run import Run, Validate, Value
 from jurymast.policy import ladder as ladders
+from jurymast.policy.demands import KILLED, OVERRIDE_SECS_MAX
 from jurymast.policy.failover import ActiveMoved, Fact, Failover, FailoverSettings, ModeMoved
 from jurymast.policy.health import EdgeMoved, ProviderMoved, Record, RouteMoved, prompt_class
 from jurymast.policy.latency import Z50
@@ -112,6 +113,7 @@ class FallbackManager:
         self._emit = emit
         self._probing: set[Route] = set()
         self._shadows: set[asyncio.Task[None]] = set()
+        self._override: tuple[EmergencyMode, float] | None = None
         self._first = providers.routes()[0].provider
         self.core = Failover(
             providers.specs(),
@@ -278,8 +280,21 @@ class FallbackManager:
 
     @property
     def mode(self) -> EmergencyMode:
-        """How good our judgement is now."""
-        return self.core.ladder.mode
+        """How good our judgement is now, or for how good a person takes it: see :meth:`override_mode`."""
+        evidence, override = self.core.ladder.mode, self._override
+        if override is None or self._clock.monotonic() >= override[1] or evidence.name == KILLED:
+            return evidence
+        return override[0].safest(self.core.ladder.manual)
+
+    def override_mode(self, mode: EmergencyMode, duration: timedelta) -> None:
+        """Act as in ``mode`` although the evidence calls for a safer one, for at most an hour. Demands of a
+        safer mode by hand stay above it, KILLED stays, and no hard cap asks for the mode."""
+        secs = min(duration.total_seconds(), OVERRIDE_SECS_MAX)
+        self._override = (mode, self._clock.monotonic() + secs)
+
+    def end_override(self) -> None:
+        """Follow the evidence again, at once."""
+        self._override = None
 
     def enable_emergency_mode(
         self,

@@ -23,6 +23,8 @@ from jurymast.domain.status import EmergencyMode, TradingState
 
 OVERRIDE_SECS_MAX: Final = 3_600.0
 REASON_CHARS_MAX: Final = 500
+KILLED: Final = "KILLED"
+"""The mode that only a human ends, by its name."""
 
 
 class BarReason(StrEnum):
@@ -146,6 +148,37 @@ def halted(reason: str, at: datetime, demands: Demands = NONE) -> Demands:
     return replace(demands, state=StateDemand(reason, at, floor=TradingState.HALTED))
 
 
+def with_state(demands: Demands, wanted: StateDemand) -> Demands:
+    """A floor under the state; a sale by rule goes on under a pause.
+
+    Raises ValueError for a milder one than there is, unless it comes with a reason.
+    """
+    held = demands.state
+    if held is not None and held.floor.severity > wanted.floor.severity and not wanted.reason:
+        raise ValueError(f"it is {held.floor.upper()}, which is safer: less than that needs --reason")
+    if held is not None and held.work_down and held.floor is wanted.floor:
+        wanted = replace(wanted, work_down=True)
+    return replace(demands, state=wanted)
+
+
+def with_mode(demands: Demands, wanted: ModeDemand) -> Demands:
+    """A floor under the mode, or an override of the evidence. NORMAL takes the floor back.
+
+    Raises ValueError for a milder floor without a reason, and for anything that would lead out of KILLED.
+    """
+    if wanted.override:
+        if wanted.mode.severity < demands.mode_floor.severity:
+            raise ValueError(f"mode {demands.mode_floor.upper()} is demanded by hand: take that back first")
+        return replace(demands, override=wanted)
+    held = demands.mode_floor
+    if wanted.mode.severity < held.severity:
+        if held.name == KILLED:
+            raise ValueError("out of KILLED leads `jurymast resume --reason ...` alone")
+        if not wanted.reason:
+            raise ValueError(f"mode {held.upper()} is demanded, which is safer: less needs --reason")
+    return replace(demands, mode=wanted if wanted.mode.severity else None, override=None)
+
+
 def bar(demands: Demands, *, adds_risk: bool, mode_takes_entries: bool) -> tuple[BarReason, str] | None:
     """Why an order may not pass, or None. ``mode_takes_entries`` speaks of the demanded mode."""
     why = "" if demands.state is None else f": {demands.state.reason}"
@@ -158,3 +191,30 @@ def bar(demands: Demands, *, adds_risk: bool, mode_takes_entries: bool) -> tuple
     if not mode_takes_entries:
         return BarReason.ENTRIES_STOPPED, f"mode {demands.mode_floor} by hand takes no new risk"
     return None
+
+
+def sentences(demands: Demands, now: datetime) -> tuple[str, ...]:
+    """What is demanded, for people: one sentence each, with what is left of its time."""
+    told = []
+    if (state := demands.state) is not None:
+        what = {
+            TradingState.HALTED: "HALTED: nothing is sent",
+            TradingState.REDUCING: "PAUSED: no entries, exits go on",
+        }.get(state.floor, f"{state.floor}")
+        told.append(_sentence(what + (", positions are worked down" if state.work_down else ""), state, now))
+    if (mode := demands.mode) is not None:
+        told.append(_sentence(f"mode {mode.mode.upper()} or safer", mode, now))
+    if (override := demands.override) is not None:
+        told.append(_sentence(f"mode {override.mode.upper()} AGAINST THE EVIDENCE", override, now))
+    told += [_sentence(f"{name} isolated", each, now) for name, each in demands.isolated.items()]
+    if (preferred := demands.preferred) is not None:
+        told.append(_sentence(f"{preferred.target} before {preferred.source}", preferred, now))
+    if (flatten := demands.flatten) is not None and flatten.confirmed:
+        told.append(_sentence("FLATTENING: every position is sold", flatten, now))
+    return tuple(told)
+
+
+def _sentence(what: str, demand: Demand, now: datetime) -> str:
+    left = "" if demand.until is None else f", {max(0, round((demand.until - now).total_seconds()))} s left"
+    why = f" ({demand.reason})" if demand.reason else ""
+    return f"{what}{left}{why}"

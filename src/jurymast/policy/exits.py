@@ -21,6 +21,8 @@ class ExitReason(StrEnum):
     TAKE_PROFIT = "take_profit"
     CAP_BREACH = "cap_breach"
     REVERSED = "reversed"
+    WORKED_DOWN = "worked_down"
+    FLATTENED = "flattened"
 
 
 @dataclass(frozen=True, slots=True)

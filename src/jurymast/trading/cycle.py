@@ -7,7 +7,6 @@ it through. Everything that does not become an order leaves a reason.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -20,12 +19,14 @@ from jurymast.domain.money import Micros, format_cents
 from jurymast.domain.order import Action, OrderIntent, Purpose, TimeInForce
 from jurymast.domain.portfolio import Exposure
 from jurymast.domain.status import EmergencyMode, SystemStatus, TradingState
-from jurymast.policy import risk
+from jurymast.policy import liquidation, risk
 from jurymast.policy.emergency import TABLE
-from jurymast.policy.exits import ExitPlan, ExitSettings, exit_for
+from jurymast.policy.exits import ExitSettings, exit_for
+from jurymast.policy.liquidation import LiquidationSettings
 from jurymast.policy.quality import Belief
 from jurymast.policy.sizing import Declined, Sized, belief_of, size
 from jurymast.ports import Clock, DecisionMaker, EvidenceSource, Exchange
+from jurymast.trading.exits import exit_intent
 from jurymast.trading.gateway import Gateway, client_order_id
 from jurymast.trading.guard import Guard
 from jurymast.trading.portfolio import Portfolio
@@ -48,6 +49,7 @@ class CycleSettings:
     secs_to_close_max: float = 90 * 86_400.0
     risk: risk.RiskSettings = field(default_factory=risk.RiskSettings)
     exits: ExitSettings = field(default_factory=ExitSettings)
+    liquidation: LiquidationSettings = field(default_factory=LiquidationSettings)
 
 
 class Judge(DecisionMaker, Protocol):
@@ -113,6 +115,11 @@ class TradingCycle:
         self._turn = asyncio.Lock()
         self._heard = Progress(0, 0, ())
 
+    @property
+    def reconciled(self) -> bool:
+        """Whether our books have been squared with the exchange in this run."""
+        return self._reconciled
+
     async def run_once(self) -> CycleFinished:
         """One cycle, start to end. Raises JournalUnwritable only: without a journal there is no trading."""
         async with self._turn:
@@ -131,6 +138,12 @@ class TradingCycle:
                 self._heard = self._heard.plus(await self._reconciler.run_once(first=closing))
             except ReconcileError as error:
                 await self._set_state(self.state.safest(TradingState.REDUCING), str(error))
+
+    async def square_books(self) -> None:
+        """Only square the books, without looking for trades. Raises ReconcileError, JournalUnwritable."""
+        async with self._turn:
+            await self._reconciler.run_once(first=True)
+            self._reconciled = True
 
     async def _run(self) -> CycleFinished:
         started = self._clock.monotonic()
@@ -213,6 +226,8 @@ class TradingCycle:
         if self.state is TradingState.HALTED:
             return
         busy = self._exposure(now).busy
+        demanded = self._gateway.demands.state
+        working_down = demanded is not None and demanded.work_down
         for position in list(self._portfolio.positions.values()):
             snapshot = snapshots.get(position.ticker)
             if snapshot is None or position.ticker in busy:
@@ -226,8 +241,10 @@ class TradingCycle:
                 belief,
                 take_profit=TABLE[self._judge.mode].take_profit,
             )
+            if plan is None and working_down:
+                plan = liquidation.work_down(position, snapshot, self.settings.liquidation)
             if plan is not None:
-                await self._send(self._exit_intent(snapshot, plan), snapshot, tally)
+                await self._send(exit_intent(position, snapshot, plan), snapshot, tally)
 
     def _live_belief(self, snapshot: MarketSnapshot) -> Belief | None:
         """What a live model's fresh forecast makes of the price now; None in an outage."""
@@ -237,24 +254,6 @@ class TradingCycle:
         if decision is None or not fresh or not rules.ask_ai or not snapshot.book.two_sided:
             return None
         return belief_of(decision, snapshot, rules)
-
-    def _exit_intent(self, snapshot: MarketSnapshot, plan: ExitPlan) -> OrderIntent:
-        position = self._portfolio.positions[snapshot.ticker]
-        text = f"exit|{snapshot.ticker}|{plan.reason}|{snapshot.as_of.isoformat()}"
-        exit_id = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-        return OrderIntent(
-            client_order_id=client_order_id(exit_id, snapshot.ticker, Purpose.EXIT),
-            decision_id=exit_id,
-            ticker=snapshot.ticker,
-            event_ticker=snapshot.market.event_ticker,
-            purpose=Purpose.EXIT,
-            side=position.side,
-            action=Action.SELL,
-            count=plan.count,
-            limit_price=plan.limit_price,
-            time_in_force=TimeInForce.IMMEDIATE_OR_CANCEL,
-            reason=f"{plan.reason}: {plan.detail}",
-        )
 
     # Entries
 

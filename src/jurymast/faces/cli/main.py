@@ -15,7 +15,9 @@ import click
 
 from jurymast import __version__
 from jurymast.domain.errors import JurymastError
+from jurymast.faces.cli.control import COMMANDS
 from jurymast.faces.cli.exchange import exchange
+from jurymast.faces.cli.flatten import flatten
 from jurymast.faces.cli.options import DATA_DIR, data_dir_option, json_option
 from jurymast.faces.cli.record import record
 from jurymast.faces.cli.sim import sim
@@ -109,31 +111,6 @@ def why(ticker: str | None, last: bool, data_dir: Path | None, as_json: bool) ->
     click.echo(json.dumps(chain) if as_json else reading.why_text(chain))
 
 
-@cli.command()
-@click.option("--reason", required=True, help="For the record.")
-@data_dir_option
-def halt(reason: str, data_dir: Path | None) -> None:
-    """Send nothing more and cancel resting entries. Survives a restart, needs no running bot.
-
-    Positions are held: while halted, selling them is the operator's.
-    """
-    latch = (data_dir or Path(DATA_DIR)) / "HALT"
-    latch.parent.mkdir(parents=True, exist_ok=True)
-    latch.write_text(reason + "\n", encoding="utf-8")
-    click.echo(f"halted: {latch} is set. `jurymast resume` takes it away.")
-
-
-@cli.command()
-@click.option("--reason", required=True, help="For the record.")
-@data_dir_option
-def resume(reason: str, data_dir: Path | None) -> None:
-    """Take the halt latch away: orders are allowed again from the next cycle."""
-    latch = (data_dir or Path(DATA_DIR)) / "HALT"
-    was = latch.read_text(encoding="utf-8").strip() if latch.exists() else None
-    latch.unlink(missing_ok=True)
-    click.echo(f"resumed ({reason}); it was halted for: {was}" if was else "it was not halted")
-
-
 @cli.group()
 def lab() -> None:
     """Emulated providers: serve them, break them, mend them. SIMULATED."""
@@ -197,6 +174,9 @@ def lab_faults(control: str) -> None:
     click.echo(lab_face.call(control, "GET", "/faults"))
 
 
+for command in COMMANDS:
+    cli.add_command(command)
+cli.add_command(flatten)
 cli.add_command(sim)
 cli.add_command(exchange)
 cli.add_command(record)

@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jurymast.domain.errors import JurymastError
+from jurymast.app.clock import SystemClock
+from jurymast.app.control import ControlFile
+from jurymast.domain.errors import JournalError, JurymastError
 from jurymast.domain.events import (
     ApiDrifted,
     CycleFinished,
@@ -22,8 +24,10 @@ from jurymast.domain.events import (
     StateChanged,
 )
 from jurymast.domain.money import USD, format_usd
+from jurymast.domain.status import TradingState
 from jurymast.faces.cli.narration import describe
 from jurymast.journal.queries import JournalReader
+from jurymast.policy.demands import sentences
 from jurymast.ports import Recorded
 
 STALE_SECS = 120.0
@@ -32,6 +36,21 @@ CHAIN_MAX = 200
 
 def status(data_dir: Path) -> dict[str, Any]:
     """The last known state. Money in dollars, times in ISO 8601 UTC, ages in seconds."""
+    now = SystemClock().utc_now()
+    demands = ControlFile(data_dir, SystemClock()).demands()
+    by_hand = {
+        "halted": demands.floor is TradingState.HALTED,
+        "by_hand": list(sentences(demands, now)),
+    }
+    try:
+        return _facts(data_dir, by_hand)
+    except JournalError as error:
+        if not by_hand["by_hand"]:
+            raise
+        return {"running": None, "mode": None, "journal": str(error), **by_hand}
+
+
+def _facts(data_dir: Path, by_hand: dict[str, Any]) -> dict[str, Any]:
     with JournalReader(data_dir / "journal.db") as journal:
         pid = journal.writer_pid()
         started, stopped = journal.last(RunStarted), journal.last(RunStopped)
@@ -39,7 +58,7 @@ def status(data_dir: Path) -> dict[str, Any]:
         facts: dict[str, Any] = {
             "running": pid is not None,
             "pid": pid,
-            "halted": (data_dir / "HALT").exists(),
+            **by_hand,
             "simulated": list(started.simulated) if started else [],
             "exchange": started.exchange if started else None,
             "last_stop": stopped.reason if stopped and pid is None else None,
@@ -86,12 +105,16 @@ def _cycle_facts(cycle: CycleFinished) -> dict[str, Any]:
 
 def status_text(facts: dict[str, Any]) -> str:
     """The facts for people."""
+    if facts["running"] is None:
+        told = (f"by hand      {line}" for line in facts["by_hand"])
+        return "\n".join([f"journal      {facts['journal']}", *told])
     alive = f"running (pid {facts['pid']})" if facts["running"] else "NOT RUNNING"
     if facts["last_stop"]:
         alive += f", stopped: {facts['last_stop']}"
     lines = [f"jurymast     {alive}"]
     if facts["halted"]:
         lines.append("halt latch   SET: no orders until `jurymast resume`")
+    lines += [f"by hand      {line}" for line in facts["by_hand"]]
     if facts["simulated"]:
         lines.append(f"SIMULATED    {', '.join(facts['simulated'])}")
     if facts["api_drift"]:

@@ -1,0 +1,141 @@
+"""Demands on disk: whole or not at all, read as a halt when in doubt, without database or bot."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jurymast.app.control import CONTROL, HALT, ControlFile
+from jurymast.domain.errors import ControlUnwritable
+from jurymast.domain.provider import ProviderName
+from jurymast.domain.status import EmergencyMode, TradingState
+from jurymast.policy.demands import NONE, Demand, ModeDemand, StateDemand, with_state
+from jurymast.testing.clock import START, FakeClock
+
+PAUSE = StateDemand("storm", START)
+
+
+def control(tmp_path: Path) -> ControlFile:
+    return ControlFile(tmp_path, FakeClock())
+
+
+class TestReading:
+    def test_nothing_there_is_nothing_demanded(self, tmp_path: Path) -> None:
+        """A fresh data directory demands nothing."""
+        assert control(tmp_path).demands() == NONE
+
+    def test_what_was_demanded_is_read_back_by_another(self, tmp_path: Path) -> None:
+        """Everything survives the writer, and the file is JSON that a person can read."""
+        isolated = {ProviderName.XAI: Demand("bills", START)}
+        wanted = ModeDemand("report", START, mode=EmergencyMode.MINIMAL)
+        control(tmp_path).change(lambda old: replace(with_state(old, PAUSE), mode=wanted, isolated=isolated))
+        found = control(tmp_path).demands()
+        assert (found.state, found.mode, found.isolated) == (PAUSE, wanted, isolated)
+        assert json.loads((tmp_path / CONTROL).read_text())["demands"]["state"]["floor"] == "reducing"
+
+    def test_a_change_is_seen_at_once(self, tmp_path: Path) -> None:
+        """A reader that has read before sees every change at its next look."""
+        reader, writer = control(tmp_path), control(tmp_path)
+        for _ in range(20):
+            writer.change(lambda old: with_state(old, PAUSE))
+            assert reader.demands().floor is TradingState.REDUCING
+            writer.change(lambda old: replace(old, state=None))
+            assert reader.demands().floor is TradingState.ACTIVE
+
+    def test_a_touched_latch_is_a_halt(self, tmp_path: Path) -> None:
+        """The oldest way works: a file called HALT, made by hand, empty."""
+        (tmp_path / HALT).touch()
+        found = control(tmp_path).demands()
+        assert found.floor is TradingState.HALTED
+        (tmp_path / HALT).unlink()
+        assert control(tmp_path).demands().floor is TradingState.ACTIVE
+
+    @pytest.mark.parametrize(
+        "damage",
+        [b"", b"{", b"\xff\xfe", b'{"version": 9, "demands": {}}', b'{"version": 1}', b"[]", b" " * 70_000],
+        ids=["empty", "cut", "not text", "newer", "half", "other", "huge"],
+    )
+    def test_what_can_not_be_read_is_a_halt(self, tmp_path: Path, damage: bytes) -> None:
+        """Whoever wrote the damaged file wanted something: nothing is sent until it is written anew."""
+        (tmp_path / CONTROL).write_bytes(damage)
+        ours = control(tmp_path)
+        assert ours.demands().floor is TradingState.HALTED
+        ours.resume()
+        assert ours.demands().floor is TradingState.ACTIVE
+        assert (tmp_path / "control.unreadable").read_bytes() == damage
+
+    def test_a_demand_ends_by_the_clock(self, tmp_path: Path) -> None:
+        """What has an end is gone after it, without anybody writing."""
+        clock = FakeClock()
+        ours = ControlFile(tmp_path, clock)
+        until = clock.utc_now().replace(minute=30)
+        ours.change(lambda old: with_state(old, replace(PAUSE, until=until)))
+        assert ours.demands().floor is TradingState.REDUCING
+        clock.advance(1_800)
+        assert ours.demands().floor is TradingState.ACTIVE
+
+
+class TestResume:
+    def test_it_takes_back_what_stops_trading_and_nothing_else(self, tmp_path: Path) -> None:
+        """Halt, pause and modes go; an isolated provider stays isolated."""
+        ours = control(tmp_path)
+        isolated = {ProviderName.XAI: Demand("bills", START)}
+        wanted = ModeDemand("", START, mode=EmergencyMode.SUSPENDED)
+        ours.change(lambda old: replace(with_state(old, PAUSE), mode=wanted, isolated=isolated))
+        ours.halt("enough")
+        before = ours.resume()
+        assert before.floor is TradingState.HALTED
+        after = ours.demands()
+        assert (after.state, after.mode, dict(after.isolated)) == (None, None, isolated)
+
+    def test_a_refused_change_leaves_everything_as_it_was(self, tmp_path: Path) -> None:
+        """A change that the rules refuse writes nothing."""
+        ours = control(tmp_path)
+        ours.change(lambda old: with_state(old, replace(PAUSE, floor=TradingState.HALTED)))
+        before = (tmp_path / CONTROL).read_bytes()
+        with pytest.raises(ValueError, match="--reason"):
+            ours.change(lambda old: with_state(old, replace(PAUSE, reason="")))
+        assert (tmp_path / CONTROL).read_bytes() == before
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from jurymast.app.control import ControlFile
+from jurymast.domain.errors import ControlUnwritable
+from jurymast.testing.clock import FakeClock
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+ours = ControlFile(Path(sys.argv[1]), FakeClock())
+ours.halt("the disk is full")
+try:
+    ours.change(lambda old: old)
+except ControlUnwritable as refusal:
+    sys.stdout.write(str(refusal))
+"""
+
+
+class TestFullDisk:
+    def test_a_halt_needs_no_room(self, tmp_path: Path) -> None:
+        """When not one byte can be written the latch is set all the same, and a pause says that it failed."""
+        ours = control(tmp_path)
+        ours.change(lambda old: replace(old, isolated={ProviderName.XAI: Demand("bills", START)}))
+        before = (tmp_path / CONTROL).read_bytes()
+        done = subprocess.run(
+            [sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "can't be written" in done.stdout
+        assert ours.demands().floor is TradingState.HALTED
+        assert (tmp_path / CONTROL).read_bytes() == before
+        assert sorted(each.name for each in tmp_path.iterdir()) == [HALT, CONTROL, "control.lock"]
+
+    def test_a_directory_that_takes_no_file_is_said_not_to_be_halted(self, tmp_path: Path) -> None:
+        """A halt that could not be set must not look like one."""
+        (tmp_path / "file").write_text("")
+        with pytest.raises(ControlUnwritable, match="NOT HALTED"):
+            ControlFile(tmp_path / "file", FakeClock()).halt("x")
