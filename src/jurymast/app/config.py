@@ -18,6 +18,8 @@ from jurymast.policy.ladder import LadderSettings
 
 HOUR = 3_600.0
 DAY = 24 * HOUR
+EXCHANGE_SECS_MAX = 120.0
+"""What a cycle may spend with the exchange, its withdrawal included, before it counts as hanging."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,20 @@ class ExchangeSection:
             )
         if self.tape and (self.url or self.questions or self.host is not Environment.EMBEDDED):
             raise ValueError("a tape is played by an exchange started here: no url, questions or other host")
+
+
+@dataclass(frozen=True, slots=True)
+class WatchdogSection:
+    """The dead man's switch: a process that takes resting orders back when the bot falls silent."""
+
+    enabled: bool = documented(True, doc="`run` starts one, where the exchange outlives the bot")
+    silence_secs: float = bounded(
+        30.0, low=5.0, high=HOUR, unit="s", doc="without a heartbeat, before it acts"
+    )
+    keys: dict[Environment, KeySection] = documented(
+        {}, doc="by host; its own, so that it works when the bot's is revoked; empty takes the bot's"
+    )
+    hook: str = documented("", doc="command it runs as alert, with what it did as JSON on standard input")
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +267,7 @@ class Config:
 
     bot: BotSection = BotSection()
     exchange: ExchangeSection = ExchangeSection()
+    watchdog: WatchdogSection = WatchdogSection()
     trading: TradingSection = TradingSection()
     failover: FailoverSection = FailoverSection()
     ladder: LadderSection = LadderSection()
@@ -274,6 +291,13 @@ class Config:
     @property
     def exchange_path(self) -> Path:
         return self.data_dir / "embedded-exchange.db"
+
+    @property
+    def cycle_secs_max(self) -> float:
+        """How long a well bot may take from one finished cycle to the next, in seconds."""
+        trading = self.trading
+        rounds = -(-trading.decisions_per_cycle // trading.concurrency)
+        return self.bot.cycle_secs + rounds * trading.decision_deadline_secs + EXCHANGE_SECS_MAX
 
     @property
     def preview_path(self) -> Path:

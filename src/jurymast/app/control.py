@@ -22,6 +22,7 @@ import msgspec
 from jurymast.domain.errors import ControlUnwritable
 from jurymast.policy.demands import NONE, REASON_CHARS_MAX, Demands, halted
 from jurymast.ports import Clock
+from jurymast.watch.files import replace_file
 
 VERSION: Final = 1
 HALT: Final = "HALT"
@@ -180,16 +181,3 @@ def _stamp(path: Path) -> Stamp:
     except OSError:
         return (-1, -1, -1)
     return (found.st_ino, found.st_size, found.st_mtime_ns)
-
-
-def replace_file(path: Path, body: bytes) -> None:
-    """Put ``body`` in the place of a file, whole and durable, or leave the file as it is."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

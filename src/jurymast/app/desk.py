@@ -11,12 +11,12 @@ from typing import Final
 
 import msgspec
 
-from jurymast.app.control import replace_file
 from jurymast.app.wiring import Bot
 from jurymast.domain.events import DemandsChanged
 from jurymast.domain.status import RouteState
 from jurymast.policy.demands import NONE, Demand, Demands, FlattenDemand, sentences
 from jurymast.policy.liquidation import Sale, Unsold
+from jurymast.watch.files import replace_file
 
 LOOK_SECS: Final = 0.25
 """Between two looks at what people demand."""

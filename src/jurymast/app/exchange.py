@@ -120,6 +120,36 @@ async def open_exchange(
     return Venue(exchange, listener, tuple(questions), seed, house, server)
 
 
+async def open_reach(config: Config, *, clock: Clock, stack: AsyncExitStack) -> KalshiExchange | None:
+    """The exchange of the settings with the watchdog's own key, for cancelling only; None for one that lives
+    inside the bot's process and ends with it.
+
+    Needs no arming: whoever only takes orders back can't risk money. Raises ConfigError without a key.
+    """
+    section = config.exchange
+    if section.host is Environment.EMBEDDED and not section.url:
+        return None
+    own = config.watchdog.keys.get(section.host)
+    key = (
+        _configured_key(config)
+        if own is None
+        else Credentials(section.host, Signer(own.id, own.private_key.value))
+    )
+    pace = KALSHI_PACE
+    if section.host is Environment.EMBEDDED:
+        host = embedded_at(section.url)
+        state = await _state_of(host)
+        pace = Pace(state.speed, clock.utc_now(), state.exchange_time)
+    else:
+        host = DEMO if section.host is Environment.DEMO else PRODUCTION
+    rest = KalshiRest(KalshiHttp(host, key, clock=clock))
+    exchange = KalshiExchange(rest, clock=clock, pace=pace)
+    stack.push_async_callback(exchange.close)
+    with suppress(ExchangeError):
+        await rest.learn_limits()
+    return exchange
+
+
 def check_armed(config: Config, environ: Mapping[str, str]) -> None:
     """Real money takes three words in three places. Raises ConfigError when one is missing."""
     section = config.exchange

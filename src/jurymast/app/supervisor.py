@@ -10,6 +10,7 @@ import os
 
 from jurymast import __version__
 from jurymast.app.desk import ControlDesk
+from jurymast.app.firings import take_over_firings
 from jurymast.app.wiring import Bot
 from jurymast.domain.events import RunStarted, RunStopped
 from jurymast.lab.emulators.weather import parse_script, play, seeded_weather
@@ -57,20 +58,21 @@ class Supervisor:
             )
         )
         try:
+            await take_over_firings(bot)
             async with asyncio.TaskGroup() as tasks:
                 helpers = [
                     tasks.create_task(self._recovery()),
                     tasks.create_task(bot.venue.listener.run()),
                     tasks.create_task(self._heed()),
                     tasks.create_task(ControlDesk(bot).run()),
+                    tasks.create_task(bot.heart.run()),
                 ]
                 if bot.fleet is not None and bot.config.lab.weather:
                     helpers.append(tasks.create_task(self._weather()))
                 await self._cycle()
                 for helper in helpers:
                     helper.cancel()
-            await bot.venue.stand_still()
-            await bot.cycle.square(closing=True)
+            await self._leave_in_order()
         except asyncio.CancelledError:
             self._reason = "cancelled"
             raise
@@ -79,6 +81,17 @@ class Supervisor:
             raise
         finally:
             await bot.recorder.record(RunStopped(at=bot.clock.utc_now(), reason=self._reason))
+
+    async def _leave_in_order(self) -> None:
+        """What rests goes with the bot. Only when that is proven is the watchdog told to stop watching."""
+        bot = self._bot
+        await bot.venue.stand_still()
+        nothing_rests = bot.gateway.proven_clear(everything=False) or await bot.gateway.withdraw(
+            "the bot stops"
+        )
+        await bot.cycle.square(closing=True)
+        if nothing_rests:
+            bot.heart.end()
 
     async def _cycle(self) -> None:
         bot = self._bot

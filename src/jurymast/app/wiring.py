@@ -11,6 +11,7 @@ from pathlib import Path
 from jurymast.app.config import Config
 from jurymast.app.control import ControlFile
 from jurymast.app.exchange import Venue, check_armed, open_exchange
+from jurymast.app.heart import Heart
 from jurymast.app.restart import earlier_run
 from jurymast.domain.errors import ConfigError, JournalUnwritable
 from jurymast.domain.events import (
@@ -58,6 +59,7 @@ class Bot:
     gateway: Gateway
     control: ControlFile
     liquidator: Liquidator
+    heart: Heart
     fleet: EmulatorFleet | None
 
     @property
@@ -96,7 +98,19 @@ async def build(
         stack.push_async_callback(journal.close)
         portfolio = Portfolio()
         portfolio.replay(recorded.event for recorded in journal.read(BOOK_EVENTS))
-        recorder = Recorder(journal, portfolio, watch)
+        heart = Heart(
+            config.data_dir,
+            clock,
+            may_rest=lambda: bool(portfolio.open_intents),
+            progress=lambda: cycle.cycles,
+            quiet_secs=config.cycle_secs_max,
+        )
+
+        def observe(event: Event) -> None:
+            watch(event)
+            heart.saw(event)
+
+        recorder = Recorder(journal, portfolio, observe)
 
         def drifted(strange: Strange) -> None:
             recorder.emit(ApiDrifted(at=clock.utc_now(), **asdict(strange)))
@@ -140,7 +154,7 @@ async def build(
         )
         yield Bot(
             config, clock, journal, recorder, portfolio, venue, client, cycle, gateway, control,
-            liquidator, fleet,
+            liquidator, heart, fleet,
         )  # fmt: skip
 
 

@@ -164,7 +164,7 @@ def exchange_faults(control: str) -> None:
 
 async def _serve(options: Options) -> None:
     from jurymast.app.clock import SystemClock
-    from jurymast.exchange.embedded.server.keys import DemoKey, KeyRing, demo_key
+    from jurymast.exchange.embedded.server.keys import WATCHDOG, DemoKey, KeyRing, demo_key
     from jurymast.exchange.embedded.server.server import TICK_SECS, ExchangeServer
     from jurymast.exchange.embedded.server.site import WireSettings
     from jurymast.exchange.tapes.opening import TICK_SECS as TAPE_TICK_SECS
@@ -176,6 +176,8 @@ async def _serve(options: Options) -> None:
     else:
         key = demo_key(options.data_dir)
     keys.add(key.key_id, key.path.read_bytes())
+    second = demo_key(options.data_dir, WATCHDOG)
+    keys.add(second.key_id, second.path.read_bytes())
     clock = SystemClock()
     exchange = _opened(options, clock)
     try:
@@ -188,7 +190,7 @@ async def _serve(options: Options) -> None:
             settings=settings,
             tick_secs=TICK_SECS if options.tape is None else TAPE_TICK_SECS,
         ) as server:
-            _announce(exchange, server, key)
+            _announce(exchange, server, key, second)
             await asyncio.Event().wait()
     finally:
         exchange.close()
@@ -220,7 +222,7 @@ def _opened(options: Options, clock: Clock) -> EmbeddedExchange:
     )
 
 
-def _announce(exchange: EmbeddedExchange, server: ExchangeServer, key: DemoKey) -> None:
+def _announce(exchange: EmbeddedExchange, server: ExchangeServer, key: DemoKey, second: DemoKey) -> None:
     click.echo(exchange.describe())
     click.echo(f"  {'time':<10} {exchange.now():%Y-%m-%d %H:%M:%S} UTC" + _moved(exchange.shift.days))
     click.echo(f"  {'REST':<10} {server.rest_url}")
@@ -228,6 +230,9 @@ def _announce(exchange: EmbeddedExchange, server: ExchangeServer, key: DemoKey) 
     click.echo(f"  {'control':<10} {server.control_url}   faults, halts, settlement")
     click.echo(f"  {'key id':<10} {key.key_id}")
     click.echo(f"  {'key file':<10} {key.path}   a play key: it opens nothing but this exchange")
+    click.echo(
+        f"  {'watchdog':<10} {second.key_id}   {second.path}   a second key, for [watchdog.keys.embedded]"
+    )
 
 
 def _moved(days: int) -> str:

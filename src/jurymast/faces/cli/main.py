@@ -1,7 +1,8 @@
 """``jurymast``: one grammar for all commands.
 
 Exit codes: 0 done, 1 unexpected error, 2 wrong usage, configuration or question file, 3 port taken,
-4 journal or data directory unusable, 5 books and exchange could not be squared, 130 interrupted.
+4 journal or data directory unusable, 5 books and exchange could not be squared, 6 the watchdog fired,
+130 interrupted.
 Commands import what they need when they run, so that ``status`` answers at once.
 """
 
@@ -21,6 +22,7 @@ from jurymast.faces.cli.flatten import flatten
 from jurymast.faces.cli.options import DATA_DIR, data_dir_option, json_option
 from jurymast.faces.cli.record import record
 from jurymast.faces.cli.sim import sim
+from jurymast.faces.cli.watchdog import watchdog
 
 CONTROL_URL = "http://127.0.0.1:8790"
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -65,7 +67,9 @@ def run(
     from jurymast.faces.cli import running
 
     config = running.load_config(config_file, data_dir=data_dir, seed=seed, weather=weather)
-    running.run_bot(config, cycles=cycles, as_json=as_json)
+    arguments = [] if config_file is None else ["--config", str(config_file)]
+    arguments += ["--data-dir", str(config.data_dir)]
+    running.run_bot(config, cycles=cycles, as_json=as_json, watchdog_arguments=arguments)
 
 
 @cli.command()
@@ -177,6 +181,7 @@ def lab_faults(control: str) -> None:
 for command in COMMANDS:
     cli.add_command(command)
 cli.add_command(flatten)
+cli.add_command(watchdog)
 cli.add_command(sim)
 cli.add_command(exchange)
 cli.add_command(record)

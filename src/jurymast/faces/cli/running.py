@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from jurymast.app.config import Config, embedded_toml
 from jurymast.app.demo import Demo, DemoReport, Phase
 from jurymast.app.settings import load_settings
 from jurymast.app.supervisor import Supervisor
+from jurymast.app.watchdog import companion, outlives_the_bot
 from jurymast.app.wiring import Bot, build
 from jurymast.domain.errors import ConfigError, JurymastError
 from jurymast.domain.events import (
@@ -66,28 +67,36 @@ def load_config(
     return replace(config, bot=bot, lab=lab)
 
 
-def run_bot(config: Config, *, cycles: int | None, as_json: bool) -> None:
-    """Run until the cycles are done or a signal comes; the screen shows it as it happens."""
-    _cured(lambda: asyncio.run(_run(config, cycles, as_json)))
+def run_bot(
+    config: Config, *, cycles: int | None, as_json: bool, watchdog_arguments: Sequence[str] = ()
+) -> None:
+    """Run until the cycles are done or a signal comes; the screen shows it as it happens. A watchdog runs
+    beside it where orders can outlive it."""
+    _cured(lambda: asyncio.run(_run(config, cycles, as_json, watchdog_arguments)))
 
 
-async def _run(config: Config, cycles: int | None, as_json: bool) -> None:
+async def _run(config: Config, cycles: int | None, as_json: bool, watchdog_arguments: Sequence[str]) -> None:
     show = _shower(as_json)
     async with build(config, clock=SystemClock(), watch=show) as bot:
-        supervisor = Supervisor(bot, cycles=cycles)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, supervisor.stop, f"signal {number.name}")
-        if as_json:
+        with companion(config, watchdog_arguments):
+            await _supervise(bot, cycles, as_json, show)
+
+
+async def _supervise(bot: Bot, cycles: int | None, as_json: bool, show: _Shower) -> None:
+    supervisor = Supervisor(bot, cycles=cycles)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, supervisor.stop, f"signal {number.name}")
+    if as_json:
+        await supervisor.run()
+    elif sys.stdout.isatty():
+        with LiveView(bot) as view:
+            show.to(view.add)
             await supervisor.run()
-        elif sys.stdout.isatty():
-            with LiveView(bot) as view:
-                show.to(view.add)
-                await supervisor.run()
-        else:
-            for line in banner(bot):
-                click.echo(line)
-            await supervisor.run()
+    else:
+        for line in banner(bot):
+            click.echo(line)
+        await supervisor.run()
 
 
 def run_demo(seed: int, *, fast: bool, as_json: bool) -> None:
@@ -126,6 +135,11 @@ def banner(bot: Bot) -> list[str]:
             """-d '{"provider": "xai", "fault": "refuse"}'""",
             f"mend all:   curl -X DELETE {bot.fleet.control_url}/faults",
         ]
+    if outlives_the_bot(bot.config):
+        watched = "a watchdog takes them back" if bot.config.watchdog.enabled else "NO WATCHDOG RUNS"
+        lines.append(
+            f"dead man:   resting orders expire within two minutes; {watched} if this bot falls silent"
+        )
     lines.append(f"journal:    {bot.config.journal_path}   (`jurymast status`, `jurymast why --last`)")
     return lines
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from jurymast.exchange.kalshi.signing import Verifier
 
 WINDOW_SECS: Final = 30.0
-KEY_FILE: Final = "demo-key.pem"
-ID_FILE: Final = "demo-key-id.txt"
+DEMO: Final = "demo"
+WATCHDOG: Final = "watchdog"
+"""Whose keys: a bot's, and the one of its watchdog, which works when the bot's is revoked."""
 SECRET_MODE: Final = 0o600
 
 
@@ -65,14 +66,15 @@ class KeyRing:
         return key_id
 
 
-def demo_key(directory: Path) -> DemoKey:
-    """The demo key of a data directory, made at the first call: RSA, which every SDK takes.
+def demo_key(directory: Path, whose: str = DEMO) -> DemoKey:
+    """The demo key of a data directory, made at the first call: RSA, which every SDK takes. ``whose`` names
+    another one: the watchdog's.
 
     Raises ConfigError when the files can't be written or read.
     """
     from jurymast.exchange.kalshi.signing import KeyKind, generate_pem
 
-    path, id_path = directory / KEY_FILE, directory / ID_FILE
+    path, id_path = directory / f"{whose}-key.pem", directory / f"{whose}-key-id.txt"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if not path.exists():
