@@ -224,7 +224,7 @@ def _broken(name: str, before: Joint, after: Joint) -> Iterator[str]:
     yield from _broken_by_route(name, before.health, after.health)
     old, new, capacity = before.ladder, after.ladder, after.capacity
     rise = old.mode.severity - new.mode.severity
-    if rise > 1:
+    if new.mode.severity < ladder.RISES[old.mode].severity:
         yield "modes rise one rung at a time"
     if rise > 0:
         at = 0.0 if name != "tick" else -TICK_SECS

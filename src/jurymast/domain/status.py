@@ -31,12 +31,18 @@ class RouteState(Word):
 
 
 class EmergencyMode(Word):
-    """How good our judgement is, best first. Says nothing about orders: see TradingState."""
+    """How far our judgement can be trusted, most first. Says nothing about orders: see TradingState.
+
+    CACHED: no model answers, but fresh opinions of theirs are left. MINIMAL: no usable forecast. SUSPENDED:
+    our picture of books, prices or time is not trusted. KILLED: something did what it must not; a human's.
+    """
 
     NORMAL = "normal"
     CONSERVATIVE = "conservative"
+    CACHED = "cached"
     MINIMAL = "minimal"
     SUSPENDED = "suspended"
+    KILLED = "killed"
 
     @property
     def severity(self) -> int:

@@ -70,8 +70,10 @@ TABLE: Mapping[EmergencyMode, ModeRules] = {
         price_min=10 * CENT, price_max=90 * CENT, secs_to_close_min=3_600.0,
         entry_ttl_secs=60.0, keep_resting_entries=False, take_profit=True,
     ),
+    EmergencyMode.CACHED: _NO_NEW_RISK,
     EmergencyMode.MINIMAL: _NO_NEW_RISK,
     EmergencyMode.SUSPENDED: replace(_NO_NEW_RISK, take_profit=False),
+    EmergencyMode.KILLED: replace(_NO_NEW_RISK, take_profit=False),
 }  # fmt: skip
 
 _SAFER_IS_HIGHER = frozenset(

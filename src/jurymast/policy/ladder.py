@@ -19,9 +19,21 @@ This module knows nothing of providers or clocks; ``now`` is monotonic seconds.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from jurymast.domain.status import EmergencyMode
+
+RISES: Final[Mapping[EmergencyMode, EmergencyMode]] = {
+    EmergencyMode.NORMAL: EmergencyMode.NORMAL,
+    EmergencyMode.CONSERVATIVE: EmergencyMode.NORMAL,
+    EmergencyMode.CACHED: EmergencyMode.CONSERVATIVE,
+    EmergencyMode.MINIMAL: EmergencyMode.CONSERVATIVE,
+    EmergencyMode.SUSPENDED: EmergencyMode.MINIMAL,
+    EmergencyMode.KILLED: EmergencyMode.SUSPENDED,
+}
+"""One rung up from each mode. What models answer again is CONSERVATIVE, not a cache of old answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +143,7 @@ def step(ladder: Ladder, capacity: Capacity, now: float, settings: LadderSetting
     if target.severity > ladder.mode.severity:
         return _moved(ladder, target, reason, now, settings)
     if target.severity < ladder.mode.severity and _may_rise(ladder, now, settings):
-        rung = list(EmergencyMode)[ladder.mode.severity - 1]
+        rung = target.safest(RISES[ladder.mode])
         return _moved(
             ladder, rung, f"{ladder.successes} answers, {capacity.total} providers up", now, settings
         )
@@ -182,7 +194,8 @@ def _called_for(
 
 def _may_rise(ladder: Ladder, now: float, settings: LadderSettings) -> bool:
     return (
-        now - ladder.entered_at >= settings.dwell_in(ladder.mode)
+        ladder.mode is not EmergencyMode.KILLED
+        and now - ladder.entered_at >= settings.dwell_in(ladder.mode)
         and ladder.successes >= settings.successes_to_rise
         and now >= ladder.held_until
     )

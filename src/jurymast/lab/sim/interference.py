@@ -59,7 +59,7 @@ def _put_back(shell: Shell, name: ProviderName, now: float) -> None:
 
 
 def _force(shell: Shell, random: Random, now: float) -> None:
-    mode = random.choice(list(EmergencyMode)[1:])
+    mode = random.choice(list(EmergencyMode)[1:-1])
     until = now + random.uniform(*HOLD_SECS)
     if random.random() < 0.5:
         shell.core.force_mode(mode, "SIMULATED by hand", now, until)
