@@ -45,6 +45,7 @@ from jurymast.exchange.kalshi.signing import Signer, generate_pem
 from jurymast.exchange.questions import BundledEvidence, Question, load_bundle
 from jurymast.journal.sqlite import SqliteJournal
 from jurymast.policy.emergency import TABLE
+from jurymast.policy.judges import Trading
 from jurymast.policy.screening import screen
 from jurymast.trading.cycle import CycleSettings, TradingCycle
 from jurymast.trading.gateway import Gateway
@@ -64,7 +65,11 @@ class InstantJudge:
     """Judgement that costs nothing: always able, always abstaining."""
 
     mode = EmergencyMode.NORMAL
+    size_share = 1.0
     asked = 0
+
+    def note_trading(self, trading: Trading) -> None:
+        del trading
 
     async def get_trading_decision(
         self, snapshot: MarketSnapshot, evidence: tuple[EvidenceItem, ...] = (), *, deadline_secs: float

@@ -99,6 +99,11 @@ class Exchange(Protocol):
         """Exchange seconds per second of ours: 1 at Kalshi, more on the embedded exchange."""
         ...
 
+    @property
+    def clock_skew_secs(self) -> float:
+        """By how much our clock is off, as far as the exchange has complained; 0 when it never has."""
+        ...
+
     async def now(self) -> datetime:
         """Exchange time, UTC."""
         ...

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import pytest
 
-from jurymast.app.config import BotSection, Config, LabSection
+from jurymast.app.config import BotSection, Config, LabSection, LadderSection
 from jurymast.app.wiring import Bot, build
 from jurymast.domain.events import (
     CycleFinished,
@@ -64,6 +64,13 @@ def config_in(directory: Path, seed: int) -> Config:
         exchange=replace(base.exchange, speed=SPEED, tier=UNLIMITED, cash_usd=CASH_USD),
         trading=replace(base.trading, decisions_per_cycle=8, ask_again_secs=90.0, concurrency=1),
         failover=replace(base.failover, budget_usd_per_day=1_000.0),
+        ladder=LadderSection(
+            dwell_secs=0.0,
+            suspended_dwell_secs=0.0,
+            successes_to_rise=1,
+            suspended_successes=1,
+            flap_changes=1_000,
+        ),
         lab=LabSection(emulate=True, control_port=0, latency_scale=0.0),
     )
 
@@ -109,6 +116,7 @@ class Day:
             self.clock.advance(CYCLE_SECS / TICKS)
             self.house.tick()
             await asyncio.sleep(0)
+        await self.bot.fallback.check_recovery()
         return await self.bot.cycle.run_once()
 
     def settle_some(self) -> None:

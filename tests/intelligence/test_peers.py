@@ -424,7 +424,7 @@ async def test_t21_the_budget_is_asked_on_every_hop_and_every_day() -> None:
 
 
 def test_t22_our_own_budget_is_the_last_word() -> None:
-    """A spent budget is not retried, opens nothing, moves no mode and says what it is."""
+    """A spent budget is not retried, opens no route, takes no new risk and says what it is."""
 
     async def story() -> None:
         lab = world(dict.fromkeys((XAI, OPENAI), taking(0.5)), budget_per_day=10)
@@ -435,7 +435,9 @@ def test_t22_our_own_budget_is_the_last_word() -> None:
         reasons = {o.reason for o in lab.outcomes if isinstance(o, Unanswered)}
         assert reasons == {AbstainReason.AI_BUDGET_SPENT}
         assert max(lab.latencies) == 0.0
-        assert lab.manager.mode is EmergencyMode.NORMAL
+        status = lab.manager.get_system_status()
+        assert status.mode is EmergencyMode.MINIMAL
+        assert status.mode_reason.startswith("the day's AI money is spent")
         checked = await lab.manager.check_provider_health(XAI)
         assert (checked.is_healthy, len(lab[XAI].probed_at)) == (False, 0)
         assert "not probed" in checked.detail

@@ -3,8 +3,9 @@
 Time goes in ticks, all settings are whole ticks, and a state is kept relative to its own now, so that the
 ladder's part is exact. Evidence is kept to a quarter, which only merges states that differ by less. For each
 transition the rules of both machines are checked, and for each state that good weather alone leads back to
-NORMAL. Two worlds are finite and small enough to visit whole: a route that is all there is, with everything
-that can befall it; and a fleet that comes and goes as it likes under a ladder that hands reach into.
+NORMAL. Three worlds are finite and small enough to visit whole: a route that is all there is, with everything
+that can befall it; a fleet that comes and goes as it likes under a ladder that hands reach into; and a route
+that comes and goes while opinions, books, money and people send the mode anywhere, KILLED included.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Final
 from jurymast.domain.status import EmergencyMode, RouteState
 from jurymast.policy import detector, ladder
 from jurymast.policy.detector import DetectorSettings, RouteHealth, Sign
+from jurymast.policy.judges import Thinking, Trading, judged
 from jurymast.policy.ladder import Capacity, Ladder, LadderSettings
 
 TICK_SECS: Final = 300.0
@@ -37,6 +39,9 @@ LADDER: Final = LadderSettings(
     flap_window_secs=2 * TICK_SECS,
     flap_hold_secs=2 * TICK_SECS,
     blind_dwell_secs=TICK_SECS,
+    cached_secs_max=TICK_SECS,
+    suspended_dwell_secs=TICK_SECS,
+    suspended_successes=2,
 )
 _WORTH: Final = {
     RouteState.HEALTHY: 0,
@@ -53,7 +58,7 @@ class Joint:
 
     health: RouteHealth
     ladder: Ladder
-    able: bool = True
+    able: int = 1
     small: bool = True
 
     @property
@@ -123,10 +128,25 @@ def _tick(joint: Joint) -> Joint:
         entered_at=moved.entered_at - TICK_SECS,
         thin_since=None if moved.thin_since is None else moved.thin_since - TICK_SECS,
         dark_since=None if moved.dark_since is None else moved.dark_since - TICK_SECS,
+        blind_since=None if moved.blind_since is None else moved.blind_since - TICK_SECS,
         changes=tuple(at - TICK_SECS for at in moved.changes),
         held_until=moved.held_until - TICK_SECS,
     )
     return replace(joint, health=detector.tick(health, 0.0), ladder=moved)
+
+
+def _thought(**changes: float) -> Move:
+    return lambda joint: replace(
+        joint, ladder=ladder.thought(joint.ladder, replace(joint.ladder.thinking, **changes))
+    )
+
+
+def _traded(trading: Trading) -> Move:
+    return lambda joint: replace(joint, ladder=ladder.traded(joint.ladder, trading))
+
+
+def _lifted(joint: Joint) -> Joint:
+    return replace(joint, ladder=ladder.lift(joint.ladder, "checked", 0.0, LADDER))
 
 
 MOVES: Final[dict[str, Move]] = {
@@ -140,14 +160,28 @@ MOVES: Final[dict[str, Move]] = {
     "restore": lambda joint: replace(joint, health=detector.restore(joint.health, 0.0, "")),
     "unanswered": _unanswered,
     "tick": _tick,
-    "able": lambda joint: replace(joint, able=not joint.able),
+    "able": lambda joint: replace(joint, able=int(not joint.able)),
+    "fleet": lambda joint: replace(joint, able=0 if joint.able else 2),
     "small": lambda joint: replace(joint, small=not joint.small),
     "force": lambda joint: replace(joint, ladder=ladder.force(joint.ladder, EmergencyMode.MINIMAL, "")),
     "release": lambda joint: replace(joint, ladder=ladder.release(joint.ladder)),
+    "opinions": _thought(cached=1),
+    "no opinions": _thought(cached=0),
+    "books squared": _traded(Trading(reconciled=True)),
+    "books differ": _traded(Trading(mismatch="differ")),
+    "doubled": _traded(Trading(doubled="doubled")),
+    "lift": _lifted,
 }
 
 
-ROUTE_ALONE: Final = frozenset(MOVES) - {"able", "small", "force", "release"}
+ROUTE_ALONE: Final = frozenset(
+    {"success", "failure", "weak failure", "latch", "probe ok", "probe failed"}
+    | {"isolate", "restore", "unanswered", "tick"}
+)
+JUDGED: Final = frozenset(
+    {"success", "tick", "fleet", "opinions", "no opinions", "books squared", "books differ"}
+    | {"doubled", "lift"}
+)
 FLEET_AND_HANDS: Final = frozenset(
     {"success", "latch", "unanswered", "tick", "able", "small", "force", "release"}
 )
@@ -176,6 +210,9 @@ def _merged(joint: Joint) -> Joint:
         failures_in_row=min(moved.failures_in_row, LADDER.failed_decisions_max),
         thin_since=_not_before(moved.thin_since, LADDER.thin_secs),
         dark_since=_not_before(moved.dark_since, LADDER.suspend_after_secs),
+        blind_since=_not_before(moved.blind_since, LADDER.cached_secs_max),
+        reconciled=moved.reconciled and moved.mode is EmergencyMode.SUSPENDED,
+        ramp_secs=math.inf,  # of no consequence to the mode
         changes=tuple(at for at in moved.changes if at > -LADDER.flap_window_secs),
         held_until=max(moved.held_until, 0.0),
         manual_reason="",
@@ -208,7 +245,9 @@ def _recovers(joint: Joint, known: dict[Joint, bool]) -> bool:
 
 
 def _good(joint: Joint) -> Joint:
-    joint = replace(joint, able=True, ladder=ladder.release(joint.ladder))
+    joint = _lifted(replace(joint, able=1, ladder=ladder.release(joint.ladder)))
+    moved = ladder.thought(joint.ladder, Thinking())
+    joint = replace(joint, ladder=ladder.traded(moved, Trading(reconciled=True)) if moved.trading else moved)
     if joint.health.usable:
         joint = MOVES["success"](joint)
     elif joint.health.state is not RouteState.ISOLATED and joint.health.next_probe_at <= 0.0:
@@ -226,29 +265,43 @@ def _broken(name: str, before: Joint, after: Joint) -> Iterator[str]:
     rise = old.mode.severity - new.mode.severity
     if new.mode.severity < ladder.RISES[old.mode].severity:
         yield "modes rise one rung at a time"
+    yield from _broken_by_evidence(new, capacity)
     if rise > 0:
         at = 0.0 if name != "tick" else -TICK_SECS
+        if name == "lift":
+            if old.mode is not EmergencyMode.KILLED:
+                yield "a lift ends KILLED and nothing else"
+            return
+        if old.mode is EmergencyMode.KILLED:
+            yield "KILLED waits for a person"
         if old.entered_at + at > -LADDER.dwell_in(old.mode):
             yield "no rise before the dwell is over"
-        if old.successes + (new is not old and name in _ANSWERS) < LADDER.successes_to_rise:
+        squared = old.reconciled or name == "books squared" or old.trading is None
+        if old.mode is EmergencyMode.SUSPENDED and not squared:
+            yield "SUSPENDED waits for squared books"
+        if old.successes + (new is not old and name in _ANSWERS) < LADDER.answers_in(old.mode):
             yield "no rise without answers"
         if old.held_until + at > 0.0:
             yield "no rise while held after flapping"
-    if not capacity.total and new.mode.severity < EmergencyMode.MINIMAL.severity:
-        yield "nobody left is MINIMAL at once"
-    if not capacity.able and new.mode.severity < EmergencyMode.CONSERVATIVE.severity:
-        yield "only small models left is CONSERVATIVE at once"
-    if new.mode.severity < new.manual.severity:
-        yield "a demand by hand holds"
-    if (
-        new.failures_in_row >= LADDER.failed_decisions_max
-        and new.mode.severity < EmergencyMode.MINIMAL.severity
-    ):
-        yield "questions in a row without an answer are MINIMAL at once"
     if len(new.changes) > LADDER.flap_changes:
         yield "changes remembered are bounded"
     if ladder.step(new, capacity, 0.0, LADDER).mode is not new.mode:
         yield "one look settles the mode"
+
+
+def _broken_by_evidence(new: Ladder, capacity: Capacity) -> Iterator[str]:
+    """Floors that the mode has fallen through."""
+    blind = EmergencyMode.CACHED if new.thinking.cached else EmergencyMode.MINIMAL
+    if not capacity.total and new.mode.severity < blind.severity:
+        yield "nobody left is CACHED or MINIMAL at once"
+    if new.failures_in_row >= LADDER.failed_decisions_max and new.mode.severity < blind.severity:
+        yield "questions in a row without an answer are CACHED or MINIMAL at once"
+    if not capacity.able and new.mode.severity < EmergencyMode.CONSERVATIVE.severity:
+        yield "only small models left is CONSERVATIVE at once"
+    if new.mode.severity < new.manual.severity:
+        yield "a demand by hand holds"
+    if new.mode.severity < judged(new.thinking, new.trading, LADDER.judges).mode.severity:
+        yield "no judge is overruled"
 
 
 def _broken_by_route(name: str, old: RouteHealth, new: RouteHealth) -> Iterator[str]:

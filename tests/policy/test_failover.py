@@ -10,15 +10,14 @@ from jurymast.domain.provider import Failure, FailureKind, ProviderName, Tier
 from jurymast.domain.status import EmergencyMode, RouteState
 from jurymast.policy.deadline import WorkSettings
 from jurymast.policy.detector import DetectorSettings, revive
+from jurymast.policy.facts import ActiveMoved, ModeMoved
 from jurymast.policy.failover import (
     FIRST_TOKEN_FACTOR,
     HEDGE_SHARE_MAX,
     PRIOR_SHARE,
     RETRY_SECS,
     WORRIED_HASTE,
-    ActiveMoved,
     FailoverSettings,
-    ModeMoved,
 )
 from jurymast.policy.failures import TREATMENTS
 from jurymast.policy.limits import HEDGE_TOKENS

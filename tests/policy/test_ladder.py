@@ -11,27 +11,50 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from jurymast.domain.status import EmergencyMode
+from jurymast.policy.judges import Thinking, Trading, judged
 from jurymast.policy.ladder import (
     RISES,
     Capacity,
     Ladder,
     LadderSettings,
     answered,
+    decided,
     force,
+    lift,
     release,
     revive,
+    share_of,
     step,
+    thought,
+    traded,
+    turns,
     unanswered,
     why_not_higher,
 )
 
 SETTINGS = LadderSettings()
 NORMAL, CONSERVATIVE = EmergencyMode.NORMAL, EmergencyMode.CONSERVATIVE
-MINIMAL, SUSPENDED = EmergencyMode.MINIMAL, EmergencyMode.SUSPENDED
+CACHED, MINIMAL = EmergencyMode.CACHED, EmergencyMode.MINIMAL
+SUSPENDED, KILLED = EmergencyMode.SUSPENDED, EmergencyMode.KILLED
 FULL, ONE, SMALL, DARK = Capacity(3, 1), Capacity(1, 1), Capacity(0, 1), Capacity(0, 0)
 
 CAPACITIES = st.builds(Capacity, able=st.integers(0, 4), small=st.integers(0, 2))
 MODES = st.sampled_from(list(EmergencyMode))
+THOUGHTS = st.builds(Thinking, st.integers(0, 2), st.sampled_from([0.0, 0.79, 0.8, 1.0]))
+REPORTS = st.builds(
+    Trading,
+    reconciled=st.booleans(),
+    data_stale_secs=st.sampled_from([0.0, 30.0, 31.0]),
+    clock_skew_secs=st.sampled_from([0.0, -1.0, 1.1, -1.1]),
+    schema_drift=st.sampled_from(["", "", "no field yes_bid"]),
+    loss_bp=st.sampled_from([-50, 0, 499, 500, 1_000]),
+    mismatch=st.sampled_from(["", "", "T: ours 1, exchange 2"]),
+    unknown_secs=st.sampled_from([0.0, 30.0, 31.0]),
+    paused=st.booleans(),
+    order_rate=st.sampled_from([0.0, 3.0, 3.1]),
+    hard_caps=st.sampled_from([0.0, 2.0, 2.1]),
+    doubled=st.sampled_from(["", "", "jm-1"]),
+)
 LADDERS = st.builds(
     Ladder,
     mode=MODES,
@@ -44,6 +67,10 @@ LADDERS = st.builds(
     held_until=st.sampled_from([-math.inf, 5_000.0]),
     manual=MODES,
     manual_until=st.sampled_from([math.inf, 500.0]),
+    falling=st.booleans(),
+    thinking=THOUGHTS,
+    trading=st.none() | REPORTS,
+    reconciled=st.booleans(),
 )
 
 
@@ -102,7 +129,7 @@ def test_the_way_up_is_one_rung_per_dwell_with_new_answers_each() -> None:
             climbed.append((after.mode, now))
             assert after.successes == 0
         ladder = after
-    assert climbed == [(MINIMAL, 300.0), (CONSERVATIVE, 330.0), (NORMAL, 630.0)]
+    assert climbed == [(MINIMAL, 900.0), (CONSERVATIVE, 930.0), (NORMAL, 1_230.0)]
 
 
 def test_a_restart_is_no_way_around_the_damping_of_flaps() -> None:
@@ -204,7 +231,7 @@ def test_a_mode_by_hand_holds_until_taken_back_and_is_then_climbed(mode: Emergen
     ladder = step(force(Ladder(), mode, "news"), FULL, 0.0, SETTINGS)
     assert (ladder.mode, ladder.reason) == (mode, "by hand: news")
     assert step(proved(ladder, 99), FULL, 1e6, SETTINGS).mode is mode
-    freed = release(proved(ladder))
+    freed = release(proved(ladder, SETTINGS.answers_in(mode)))
     dwell_secs = SETTINGS.dwell_in(mode)
     assert step(freed, FULL, dwell_secs - 1.0, SETTINGS).mode is mode
     assert step(freed, FULL, dwell_secs, SETTINGS).mode.severity == RISES[mode].severity
@@ -223,6 +250,85 @@ def test_a_hand_never_makes_it_riskier() -> None:
     """Forcing NORMAL in an outage changes nothing."""
     ladder = step(Ladder(), DARK, 0.0, SETTINGS)
     assert step(force(ladder, NORMAL, "I am sure"), DARK, 1.0, SETTINGS).mode is MINIMAL
+
+
+def test_opinions_that_are_left_make_an_outage_cached_for_a_while() -> None:
+    """All out with opinions cached is CACHED; a quarter of an hour later, or without one, it is MINIMAL."""
+    kept = thought(Ladder(), Thinking(cached=2))
+    dark = step(kept, DARK, 0.0, SETTINGS)
+    assert (dark.mode, dark.reason) == (CACHED, "no provider answers, 2 opinions cached")
+    assert step(dark, DARK, 899.0, SETTINGS).mode is CACHED
+    assert step(dark, DARK, 900.0, SETTINGS).mode is MINIMAL
+    assert step(thought(dark, Thinking()), DARK, 1.0, SETTINGS).mode is MINIMAL
+    failing = step(unanswered(unanswered(unanswered(kept))), FULL, 0.0, SETTINGS)
+    assert failing.mode is CACHED
+    assert step(proved(dark), FULL, 30.0, SETTINGS).mode is CONSERVATIVE
+
+
+def test_suspended_is_left_on_answers_and_squared_books_only() -> None:
+    """A quarter of an hour, ten answers and a clean reconciliation after it was entered: all three."""
+    bad, clean = Trading(mismatch="T: ours 1, exchange 2"), Trading(reconciled=True)
+    down = step(traded(Ladder(), bad), FULL, 0.0, SETTINGS)
+    assert (down.mode, down.reason) == (SUSPENDED, "books differed: T: ours 1, exchange 2")
+    proven = proved(down, 10)
+    assert step(proven, FULL, 900.0, SETTINGS).mode is SUSPENDED
+    assert step(traded(proven, Trading()), FULL, 900.0, SETTINGS).mode is SUSPENDED
+    assert "a clean reconciliation missing" in why_not_higher(traded(proven, Trading()), 900.0, SETTINGS)
+    squared = traded(proven, clean)
+    assert step(squared, FULL, 899.0, SETTINGS).mode is SUSPENDED
+    assert step(traded(proved(down, 9), clean), FULL, 900.0, SETTINGS).mode is SUSPENDED
+    assert step(squared, FULL, 900.0, SETTINGS).mode is MINIMAL
+    assert not step(squared, FULL, 900.0, SETTINGS).reconciled
+
+
+def test_killed_is_ended_by_a_person_with_a_reason_into_suspended() -> None:
+    """No answer, book, time or restart ends it, nor a release; what still calls for it brings it back."""
+    doubled = traded(Ladder(), Trading(doubled="jm-1"))
+    killed = step(doubled, FULL, 0.0, SETTINGS)
+    assert killed.mode is KILLED
+    well = release(proved(traded(killed, Trading(reconciled=True)), 99))
+    assert step(well, FULL, 1e9, SETTINGS).mode is KILLED
+    assert step(revive(KILLED, (), 0.0, SETTINGS), FULL, 1e9, SETTINGS).mode is KILLED
+    with pytest.raises(ValueError, match="says why"):
+        lift(well, " ", 1e9, SETTINGS)
+    lifted = lift(well, "found and mended", 1e9, SETTINGS)
+    assert (lifted.mode, lifted.reason, lifted.successes) == (SUSPENDED, "by hand: found and mended", 0)
+    assert step(lifted, FULL, 1e9, SETTINGS).mode is SUSPENDED
+    assert step(lift(killed, "hope", 1.0, SETTINGS), FULL, 1.0, SETTINGS).mode is KILLED
+    assert lift(Ladder(), "habit", 0.0, SETTINGS) == Ladder()
+
+
+def test_size_comes_back_by_halves_of_answered_questions() -> None:
+    """A quarter, a half and the whole within half an hour of answers; gaps and failures earn nothing."""
+    ladder = proved(step(Ladder(), DARK, 0.0, SETTINGS))
+    assert share_of(ladder, SETTINGS) == 0.25
+    ladder = step(ladder, FULL, 30.0, SETTINGS)
+    assert ladder.mode is CONSERVATIVE
+    shares = []
+    for minute in range(1, 33):
+        ladder = decided(ladder, minute * 60.0, SETTINGS)
+        shares.append(share_of(ladder, SETTINGS))
+    assert (shares.count(0.25), shares.count(0.5), shares.count(1.0)) == (15, 15, 2)
+    assert decided(ladder, 1e6, SETTINGS) is ladder, "what is whole grows no more"
+    slow = decided(decided(replace(ladder, ramp_secs=0.0, decided_at=None), 0.0, SETTINGS), 1e6, SETTINGS)
+    assert slow.ramp_secs == 300.0
+    failed = decided(unanswered(slow), 1e6 + 60.0, SETTINGS)
+    assert failed.ramp_secs == 300.0
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+def test_a_restart_keeps_how_far_size_had_come_back(share: float) -> None:
+    """A restart earns no size and loses at most what the present step had earned."""
+    assert share_of(revive(NORMAL, (), 0.0, SETTINGS, share), SETTINGS) == share
+
+
+def test_a_fall_that_goes_on_is_one_change_of_course() -> None:
+    """Thin, then dark, then suspended is one trouble; every rise and every fall after one counts."""
+    falls = [(1.0, NORMAL, CONSERVATIVE), (2.0, CONSERVATIVE, MINIMAL), (3.0, MINIMAL, SUSPENDED)]
+    back = [(4.0, SUSPENDED, MINIMAL), (5.0, MINIMAL, CONSERVATIVE), (6.0, CONSERVATIVE, MINIMAL)]
+    assert turns([*falls, *back]) == (1.0, 4.0, 5.0, 6.0)
+    ladder = step(step(Ladder(), SMALL, 1.0, SETTINGS), DARK, 2.0, SETTINGS)
+    assert (ladder.mode, ladder.changes) == (MINIMAL, (1.0,))
 
 
 def test_people_are_told_what_a_mode_waits_for() -> None:
@@ -272,7 +378,25 @@ class AnyHistory(RuleBasedStateMachine):
         self.now = 0.0
         self.ladder = Ladder()
         self.answers = 0
+        self.falling = False
         self.changed_at: list[float] = []
+
+    @rule(thinking=THOUGHTS)
+    def a_look_at_our_means(self, thinking: Thinking) -> None:
+        self.ladder = thought(self.ladder, thinking)
+
+    @rule(trading=REPORTS)
+    def a_report_of_trading(self, trading: Trading) -> None:
+        self.ladder = traded(self.ladder, trading)
+
+    @rule()
+    def a_person_ends_killed(self) -> None:
+        was = self.ladder.mode
+        self.ladder = lift(self.ladder, "checked", self.now, self.settings)
+        assert self.ladder.mode is (SUSPENDED if was is KILLED else was)
+        if was is KILLED:
+            self.answers, self.falling = 0, False
+            self.changed_at.append(self.now)
 
     @rule()
     def an_answer(self) -> None:
@@ -299,15 +423,22 @@ class AnyHistory(RuleBasedStateMachine):
         climbed = after.mode.severity < before.mode.severity
         assert after.mode.severity >= RISES[before.mode].severity
         if climbed:
-            assert self.answers >= self.settings.successes_to_rise
-            assert self.now - before.entered_at >= self.settings.dwell_secs
+            assert self.answers >= self.settings.answers_in(before.mode)
+            assert self.now - before.entered_at >= self.settings.dwell_in(before.mode)
             assert self.now >= before.held_until
             assert capacity.total > 0 or before.mode is SUSPENDED
+            assert before.reconciled or before.mode is not SUSPENDED
+            assert before.mode is not KILLED
         if after.mode is not before.mode:
             self.answers = 0
-            self.changed_at.append(self.now)
+            if climbed or not self.falling:
+                self.changed_at.append(self.now)
+            self.falling = not climbed
         if capacity.total == 0:
-            assert after.mode.severity >= MINIMAL.severity
+            assert after.mode.severity >= (CACHED if before.thinking.cached else MINIMAL).severity
+        assert (
+            after.mode.severity >= judged(before.thinking, before.trading, self.settings.judges).mode.severity
+        )
         self.ladder = after
         again = step(after, capacity, self.now, self.settings)
         assert again == after, "a second look at the same evidence finds nothing to do"

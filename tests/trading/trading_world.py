@@ -54,6 +54,7 @@ from jurymast.exchange.kalshi.rest import KalshiRest
 from jurymast.exchange.kalshi.signing import Signer, generate_pem
 from jurymast.exchange.questions import BundledEvidence, Question
 from jurymast.intelligence.enhanced_client import decision_id
+from jurymast.policy.judges import Trading
 from jurymast.ports import Clock, Journal
 from jurymast.testing.clock import FakeClock
 from jurymast.testing.journal import MemoryJournal
@@ -286,6 +287,7 @@ class Line:
     """The line to the exchange, tapped: calls are counted, and a test may act before or after each."""
 
     speed = 1.0
+    clock_skew_secs = 0.0
 
     def __init__(self, house: House) -> None:
         self.calls: Counter[str] = Counter()
@@ -324,6 +326,8 @@ class ScriptedJudge:
 
     def __init__(self, clock: Clock) -> None:
         self.mode = EmergencyMode.NORMAL
+        self.size_share = 1.0
+        self.reports: list[Trading] = []
         self.views: dict[str, int] = {}
         self.asked: list[str] = []
         self.most_at_once = 0
@@ -370,6 +374,9 @@ class ScriptedJudge:
             reason="scripted",
             **common,
         )
+
+    def note_trading(self, trading: Trading) -> None:
+        self.reports.append(trading)
 
     def get_system_status(self) -> SystemStatus:
         healthy = {ProviderName.XAI: ProviderStatus.HEALTHY}

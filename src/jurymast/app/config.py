@@ -14,6 +14,7 @@ from jurymast.exchange.embedded.server.limits import TIERS
 from jurymast.exchange.kalshi.hosts import Environment
 from jurymast.policy.deadline import WorkSettings
 from jurymast.policy.detector import DetectorSettings
+from jurymast.policy.judges import JudgeSettings
 from jurymast.policy.ladder import LadderSettings
 
 HOUR = 3_600.0
@@ -164,6 +165,9 @@ class LadderSection:
     thin_secs: float = bounded(
         60.0, low=0.0, high=DAY, unit="s", doc="with one able provider, before CONSERVATIVE"
     )
+    cached_secs_max: float = bounded(
+        900.0, low=0.0, high=DAY, unit="s", doc="without an answer, before CACHED becomes MINIMAL"
+    )
     suspend_after_secs: float = bounded(
         4 * HOUR, low=1.0, high=30 * DAY, unit="s", doc="without any, before SUSPENDED"
     )
@@ -171,7 +175,13 @@ class LadderSection:
     blind_dwell_secs: float = bounded(
         30.0, low=0.0, high=DAY, unit="s", doc="in MINIMAL, where no question is asked, before rising"
     )
+    suspended_dwell_secs: float = bounded(
+        900.0, low=0.0, high=DAY, unit="s", doc="in SUSPENDED, before rising"
+    )
     successes_to_rise: int = bounded(3, low=1, high=1_000, unit="", doc="validated answers before rising")
+    suspended_successes: int = bounded(
+        10, low=1, high=1_000, unit="", doc="validated answers before SUSPENDED is left"
+    )
     failed_decisions_max: int = bounded(3, low=1, high=1_000, unit="", doc="in a row, before MINIMAL")
     flap_changes: int = bounded(
         4, low=2, high=1_000, unit="", doc="changes in the window that count as flapping"
@@ -179,6 +189,31 @@ class LadderSection:
     flap_window_secs: float = bounded(HOUR, low=1.0, high=DAY, unit="s", doc="window of the flap count")
     flap_hold_secs: float = bounded(
         HOUR, low=0.0, high=DAY, unit="s", doc="how long flapping holds the safer rung"
+    )
+    ramp_secs: float = bounded(
+        1_800.0, low=0.0, high=DAY, unit="s", doc="of answered questions, before size is whole again"
+    )
+    budget_share_worrying: float = bounded(
+        0.8, low=0.0, high=1.0, unit="x", doc="of the day's AI money spent, before CONSERVATIVE"
+    )
+    loss_day_pct_max: float = bounded(
+        10.0, low=0.01, high=100.0, unit="%", doc="of equity lost on a day of the exchange, before SUSPENDED"
+    )
+    loss_share_worrying: float = bounded(0.5, low=0.01, high=1.0, unit="x", doc="of that, before MINIMAL")
+    data_stale_secs_max: float = bounded(
+        30.0, low=0.0, high=HOUR, unit="s", doc="without reading the exchange, before SUSPENDED"
+    )
+    clock_skew_secs_max: float = bounded(
+        1.0, low=0.0, high=HOUR, unit="s", doc="that our clock may be off, before SUSPENDED"
+    )
+    unknown_secs_max: float = bounded(
+        30.0, low=0.0, high=HOUR, unit="s", doc="with an order of unknown fate, before SUSPENDED"
+    )
+    order_rate_max: float = bounded(
+        3.0, low=1.0, high=100.0, unit="x", doc="of trading.orders_per_minute_max, before KILLED"
+    )
+    hard_caps_max: float = bounded(
+        2.0, low=1.0, high=100.0, unit="x", doc="of a market's hard cap held, before KILLED"
     )
 
 
@@ -337,6 +372,20 @@ class Config:
             flap_changes=section.flap_changes,
             flap_window_secs=section.flap_window_secs,
             flap_hold_secs=section.flap_hold_secs,
+            cached_secs_max=section.cached_secs_max,
+            suspended_dwell_secs=section.suspended_dwell_secs,
+            suspended_successes=section.suspended_successes,
+            ramp_secs=section.ramp_secs,
+            judges=JudgeSettings(
+                budget_share_worrying=section.budget_share_worrying,
+                loss_day_bp_max=round(section.loss_day_pct_max * 100),
+                loss_share_worrying=section.loss_share_worrying,
+                data_stale_secs_max=section.data_stale_secs_max,
+                clock_skew_secs_max=section.clock_skew_secs_max,
+                unknown_secs_max=section.unknown_secs_max,
+                order_rate_max=section.order_rate_max,
+                hard_caps_max=section.hard_caps_max,
+            ),
         )
 
 

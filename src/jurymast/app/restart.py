@@ -7,6 +7,7 @@ from typing import Final
 
 from jurymast.app.config import Config
 from jurymast.domain.events import (
+    CycleFinished,
     DecisionAbstained,
     DecisionMade,
     Event,
@@ -14,6 +15,7 @@ from jurymast.domain.events import (
     ProbeSent,
     RouteChanged,
     ShadowAnswered,
+    SizeShareChanged,
 )
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import Route
@@ -21,6 +23,7 @@ from jurymast.domain.status import EmergencyMode
 from jurymast.journal.queries import JournalReader
 from jurymast.journal.sqlite import SqliteJournal
 from jurymast.policy.detector import RouteHealth, revive
+from jurymast.policy.ladder import turns
 from jurymast.policy.restart import Earlier
 from jurymast.ports import Clock
 
@@ -37,15 +40,27 @@ def earlier_run(journal: SqliteJournal, clock: Clock, config: Config) -> Earlier
     with JournalReader(config.journal_path) as reader:
         last = reader.last(ModeChanged)
         window = timedelta(seconds=config.ladder.flap_window_secs)
-        changes = [recorded.event.at for recorded in reader.since(wall - window, (ModeChanged,))]
+        moved = [recorded.event for recorded in reader.since(wall - window, (ModeChanged,))]
+        share = reader.last(SizeShareChanged)
         midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
         paid = reader.since(midnight, _PAID)
     return Earlier(
         mode=last.new if last is not None else EmergencyMode.NORMAL,
-        mode_changes=tuple(now - (wall - at).total_seconds() for at in reversed(changes)),
+        mode_changes=turns(
+            (now - (wall - event.at).total_seconds(), event.old, event.new)
+            for event in reversed(moved)
+            if isinstance(event, ModeChanged)
+        ),
+        size_share=share.new if share is not None else 1.0,
         healths=healths,
         spent=sum(_cost(recorded.event) for recorded in paid),
     )
+
+
+def last_cycle(config: Config) -> CycleFinished | None:
+    """The last cycle of the runs before: the day and what its loss is counted from."""
+    with JournalReader(config.journal_path) as reader:
+        return reader.last(CycleFinished)
 
 
 def _cost(event: Event) -> Micros:

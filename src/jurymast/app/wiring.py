@@ -12,7 +12,7 @@ from jurymast.app.config import Config
 from jurymast.app.control import ControlFile
 from jurymast.app.exchange import Venue, check_armed, open_exchange
 from jurymast.app.heart import Heart
-from jurymast.app.restart import earlier_run
+from jurymast.app.restart import earlier_run, last_cycle
 from jurymast.domain.errors import ConfigError, JournalUnwritable
 from jurymast.domain.events import (
     ApiDrifted,
@@ -151,6 +151,7 @@ async def build(
             reconciler=reconciler,
             clock=clock,
             settings=_cycle_settings(config, concurrency_max),
+            last=last_cycle(config),
         )
         yield Bot(
             config, clock, journal, recorder, portfolio, venue, client, cycle, gateway, control,

@@ -188,6 +188,15 @@ class ModeChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SizeShareChanged(Event):
+    """Entries are made at another share of the full size: a quarter at first when judgement is back."""
+
+    old: float
+    new: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StateChanged(Event):
     """What orders may do has changed."""
 
@@ -303,3 +312,5 @@ class CycleFinished(Event):
     contracts_held: Centi = 0
     providers: dict[str, str] | None = None
     active_route: str = ""
+    day_equity: Micros = 0
+    """Equity when the exchange's day began: what the day's loss is counted from."""

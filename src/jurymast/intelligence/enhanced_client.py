@@ -15,6 +15,7 @@ from jurymast.domain.status import EmergencyMode, SystemStatus
 from jurymast.intelligence.fallback_manager import Answered, Emit, FallbackManager, Unanswered
 from jurymast.intelligence.prompts import forecast_request
 from jurymast.policy.emergency import TABLE
+from jurymast.policy.judges import Trading
 from jurymast.policy.parsing import ModelAbstained, Rejected, parse_forecast
 from jurymast.ports import Clock
 
@@ -104,6 +105,14 @@ class EnhancedAIClient:
     @property
     def mode(self) -> EmergencyMode:
         return self.fallback_manager.mode
+
+    @property
+    def size_share(self) -> float:
+        return self.fallback_manager.size_share
+
+    def note_trading(self, trading: Trading) -> None:
+        """How well the trading rooms know what they do: evidence for the mode."""
+        self.fallback_manager.note_trading(trading)
 
     def _concluded(self, question: _Question, outcome: _Outcome) -> Decision | Abstain:
         if isinstance(outcome, Unanswered):

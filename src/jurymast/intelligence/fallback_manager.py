@@ -11,7 +11,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Generic
 
 from jurymast.domain.decision import AbstainReason, Attempt, Rung
@@ -25,6 +25,7 @@ from jurymast.domain.events import (
     ProviderChanged,
     RouteChanged,
     ShadowAnswered,
+    SizeShareChanged,
 )
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import (
@@ -50,8 +51,10 @@ from jurymast.intelligence.provider_manager import BudgetSpentError, ProviderMan
 from jurymast.intelligence.run import Run, Validate, Value
 from jurymast.policy import ladder as ladders
 from jurymast.policy.demands import KILLED, OVERRIDE_SECS_MAX
-from jurymast.policy.failover import ActiveMoved, Fact, Failover, FailoverSettings, ModeMoved
+from jurymast.policy.facts import ActiveMoved, Fact, ModeMoved, ShareMoved
+from jurymast.policy.failover import Failover, FailoverSettings
 from jurymast.policy.health import EdgeMoved, ProviderMoved, Record, RouteMoved, prompt_class
+from jurymast.policy.judges import Thinking, Trading
 from jurymast.policy.latency import Z50
 from jurymast.policy.parsing import Rejected
 from jurymast.policy.restart import NOTHING_EARLIER, Earlier
@@ -115,6 +118,7 @@ class FallbackManager:
         self._shadows: set[asyncio.Task[None]] = set()
         self._override: tuple[EmergencyMode, float] | None = None
         self._first = providers.routes()[0].provider
+        self._unaffordable_on: date | None = None
         self.core = Failover(
             providers.specs(),
             settings=self.settings,
@@ -154,6 +158,8 @@ class FallbackManager:
         if end is None:  # pragma: no cover (a walk that stopped without an end would be a defect)
             raise RuntimeError("a decision stopped without an end")
         attempts = tuple(walk.attempts)
+        if walk.over_budget and (end.record is None or end.record.spec.tier is Tier.SMALL):
+            self._unaffordable_on = self._providers.budget.day
         if end.record is None or run.value is None or run.response is None:
             reason = end.reason or AbstainReason.INTERNAL_ERROR
             return Unanswered(reason, end.detail, walk.cost, attempts)
@@ -248,12 +254,21 @@ class FallbackManager:
         Call it every second or so, off the decision path: it also lets time pass for the mode ladder.
         """
         before = self.core.health.capacity(self._clock.monotonic()).total
+        self._note_means()
         due = self.core.due_probes(self._clock.monotonic())
         self._report()
         asked = [r for r in due if r not in self._probing and self._providers.can_probe(r)]
         self._probing.update(asked)  # before anything waits: another caller may be here next
         await asyncio.gather(*(self._probe(route) for route in asked))
         return self.core.health.capacity(self._clock.monotonic()).total > before
+
+    def _note_means(self) -> None:
+        """What judgement has left to think with: evidence for the mode."""
+        budget = self._providers.budget
+        used = budget.spent / budget.limit if budget.limit else 0.0
+        if self._unaffordable_on == budget.day:
+            used = 1.0
+        self.core.thought(Thinking(budget_used=used), self._clock.monotonic())
 
     async def _probe(self, route: Route) -> HealthCheckResult:
         self._probing.add(route)
@@ -280,7 +295,7 @@ class FallbackManager:
 
     @property
     def mode(self) -> EmergencyMode:
-        """How good our judgement is now, or for how good a person takes it: see :meth:`override_mode`."""
+        """How far our judgement can be trusted now, or how far a person trusts it: see :meth:`override_mode`."""
         evidence, override = self.core.ladder.mode, self._override
         if override is None or self._clock.monotonic() >= override[1] or evidence.name == KILLED:
             return evidence
@@ -296,6 +311,11 @@ class FallbackManager:
         """Follow the evidence again, at once."""
         self._override = None
 
+    @property
+    def size_share(self) -> float:
+        """Share of the mode's size that entries are made at: judgement that is back earns it again."""
+        return self.core.size_share
+
     def enable_emergency_mode(
         self,
         reason: str,
@@ -308,9 +328,20 @@ class FallbackManager:
         self.core.force_mode(mode, reason, now, until)
         self._report()
 
-    def disable_emergency_mode(self) -> None:
-        """Take the demand back. The way up is climbed rung by rung on evidence, as ever."""
-        self.core.release_mode(self._clock.monotonic())
+    def disable_emergency_mode(self, reason: str = "") -> None:
+        """Take the demand back. The way up is climbed rung by rung on evidence, as ever.
+
+        KILLED is ended, into SUSPENDED, only with a ``reason``.
+        """
+        now = self._clock.monotonic()
+        self.core.release_mode(now)
+        if reason.strip():
+            self.core.lift(reason, now)
+        self._report()
+
+    def note_trading(self, trading: Trading) -> None:
+        """How well the trading rooms know what they do, once a cycle: evidence for the mode."""
+        self.core.traded(trading, self._clock.monotonic())
         self._report()
 
     async def initiate_failover(
@@ -412,5 +443,7 @@ def _event(fact: Fact, at: datetime) -> Event:
             return EdgeChanged(at=at, edge=edge, suspect=suspect)
         case ModeMoved(before, after, reason):
             return ModeChanged(at=at, old=before, new=after, reason=reason)
+        case ShareMoved(share, changed, reason):
+            return SizeShareChanged(at=at, old=share, new=changed, reason=reason)
         case ActiveMoved(source, target, reason):
             return FailedOver(at=at, from_route=source, to_route=target, reason=reason)

@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final
 
 from jurymast.domain.decision import AbstainReason, Attempt
 from jurymast.domain.money import Micros
@@ -32,8 +32,10 @@ from jurymast.policy import ladder as ladders
 from jurymast.policy.choosing import choose, leave_out_small
 from jurymast.policy.deadline import FLOOR_SHARE, LAST_FACTOR, WorkSettings, attempt_timeout, last_timeout
 from jurymast.policy.detector import DetectorSettings
+from jurymast.policy.facts import ActiveMoved, Fact, ModeMoved, ShareMoved
 from jurymast.policy.failures import TREATMENTS, FailureScope
-from jurymast.policy.health import Dice, EdgeMoved, FleetHealth, ProviderMoved, Record, RouteMoved
+from jurymast.policy.health import Dice, FleetHealth, Record
+from jurymast.policy.judges import Thinking, Trading
 from jurymast.policy.ladder import Capacity, Ladder, LadderSettings
 from jurymast.policy.latency import SAMPLES_MIN
 from jurymast.policy.limits import (
@@ -79,27 +81,6 @@ class FailoverSettings:
     shadow_free_secs: float = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class ModeMoved:
-    """Judgement got better or worse."""
-
-    old: EmergencyMode
-    new: EmergencyMode
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ActiveMoved:
-    """Another route answers first now. None at the ends of a total outage."""
-
-    old: Route | None
-    new: Route | None
-    reason: str
-
-
-Fact: TypeAlias = RouteMoved | ProviderMoved | EdgeMoved | ModeMoved | ActiveMoved
-
-
 class Failover:
     """Health, routing, modes and the walks of all decisions. ``facts`` collects what changed."""
 
@@ -122,7 +103,10 @@ class Failover:
             dice=dice,
             healths=earlier.healths,
         )
-        self.ladder = ladders.revive(earlier.mode, earlier.mode_changes, now, settings.ladder)
+        self.ladder = ladders.revive(
+            earlier.mode, earlier.mode_changes, now, settings.ladder, earlier.size_share
+        )
+        self.size_share = ladders.share_of(self.ladder, settings.ladder)
         self.active: Route | None = None
         self.retries = Allowance(RETRY_TOKENS, RETRY_EARNED, RETRY_FLOOR)
         self.hedges = Allowance(HEDGE_TOKENS, HEDGE_EARNED)
@@ -173,6 +157,7 @@ class Failover:
         self.retries.earn()
         walk.attempts.append(Attempt(record.route, "answered", "a hedge" if sent.hedge else "", secs, cost))
         self._climb()
+        self.ladder = ladders.decided(self.ladder, now, self.settings.ladder)
         if record.route != self.active and not (sent.hedge and self._in_charge()):
             self._answered_by(record.route, next((a.detail for a in walk.attempts if a.failure), ""))
         self._end(walk, now, Ended(None, record=record))
@@ -304,6 +289,24 @@ class Failover:
         self.ladder = ladders.release(self.ladder)
         self.step(now)
 
+    def lift(self, reason: str, now: float) -> None:
+        """A person ends KILLED, into SUSPENDED. Raises ValueError without a reason."""
+        before = self.ladder.mode
+        self.ladder = ladders.lift(self.ladder, reason, now, self.settings.ladder)
+        if self.ladder.mode is not before:
+            self.facts.append(ModeMoved(before, self.ladder.mode, self.ladder.reason))
+        self.step(now)
+
+    def thought(self, thinking: Thinking, now: float) -> None:
+        """What the AI layer says of its means."""
+        self.ladder = ladders.thought(self.ladder, thinking)
+        self.step(now)
+
+    def traded(self, trading: Trading, now: float) -> None:
+        """What the trading rooms say of books, orders and data."""
+        self.ladder = ladders.traded(self.ladder, trading)
+        self.step(now)
+
     def fail_over(self, source: ProviderName, target: ProviderName, reason: str) -> bool:
         """Ask ``target`` first from now on, if it can be used; says whether it can."""
         usable = [record for record in self.health.of(target) if record.health.usable]
@@ -326,6 +329,11 @@ class Failover:
             self.facts.append(ModeMoved(old.mode, self.ladder.mode, self.ladder.reason))
         elif self.ladder is old and ladders.calm(old):
             self._calm_ladder, self._calm_capacity = old, capacity
+        share = ladders.share_of(self.ladder, self.settings.ladder)
+        if share != self.size_share:
+            reason = "questions are answered again" if share > self.size_share else str(self.ladder.mode)
+            self.facts.append(ShareMoved(self.size_share, share, reason))
+            self.size_share = share
 
     def _climb(self) -> None:
         """Count a validated answer, as long as counting it can change anything."""

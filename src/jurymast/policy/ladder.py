@@ -1,17 +1,31 @@
 """Which mode the evidence calls for: down at once, up one rung at a time.
 
+Every kind of evidence has its judge, which gives a floor: the providers and the operator here, money, loss,
+data and orders in :mod:`.judges`. The safest floor wins, and one rule leads back up.
+
+| floor of the providers | when |
+|---|---|
+| CONSERVATIVE | only small models usable, at once; fewer than two able providers for ``thin_secs`` |
+| CACHED | nobody usable, or ``failed_decisions_max`` decisions in a row unanswered; opinions are cached |
+| MINIMAL | the same with nothing cached, or for ``cached_secs_max`` |
+| SUSPENDED | nobody usable for ``suspend_after_secs`` |
+
+| up from | to | dwell | validated answers | and |
+|---|---|---|---|---|
+| CONSERVATIVE | NORMAL | ``dwell_secs`` | ``successes_to_rise`` | |
+| CACHED, MINIMAL | CONSERVATIVE | ``blind_dwell_secs`` | ``successes_to_rise`` (of probes) | |
+| SUSPENDED | MINIMAL | ``suspended_dwell_secs`` | ``suspended_successes`` (of probes) | books squared |
+| KILLED | SUSPENDED | | | only by :func:`lift`, by a person with a reason |
+
 Rules
-  - No usable route, or ``failed_decisions_max`` decisions in a row without an answer: MINIMAL at once.
-    After ``suspend_after_secs`` without a usable route: SUSPENDED.
-  - Only small models left: CONSERVATIVE at once. Fewer than two able providers for
-    ``thin_secs``: CONSERVATIVE.
-  - Up: one rung after ``dwell_secs`` in the present one, ``successes_to_rise`` validated answers since
-    it was entered, and evidence that calls for better. No mode ends by the clock alone. MINIMAL asks no
-    question, so staying there proves nothing: it is left after ``blind_dwell_secs``, on answers to probes.
-  - Flapping: ``flap_changes`` changes of mode within ``flap_window_secs`` hold the present rung, or a
-    safer one, for ``flap_hold_secs``.
-  - By hand anyone may force a safer mode; it holds until taken back or until its time is over, and then
-    the way up is climbed like any other. The effective mode is the safest of all.
+  - No floor may call for worse than the rung that is climbed to; dwell and answers count since the mode was
+    entered, and an unanswered decision breaks the row of answers. No mode ends by the clock alone.
+  - Flapping: ``flap_changes`` changes of course within ``flap_window_secs`` hold the present rung, or a safer
+    one, for ``flap_hold_secs``. A fall that goes on falling is one change of course.
+  - By hand anyone may demand a safer mode; it holds until taken back or until its time is over, and then
+    the way up is climbed like any other.
+  - Size comes back by halves: after a mode without live models a quarter, a half and the whole within
+    ``ramp_secs`` of answered questions. What passes without questions, or up to a failed one, earns nothing.
 
 This module knows nothing of providers or clocks; ``now`` is monotonic seconds.
 """
@@ -19,11 +33,12 @@ This module knows nothing of providers or clocks; ``now`` is monotonic seconds.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from jurymast.domain.status import EmergencyMode
+from jurymast.policy.judges import NOTHING_SPENT, Floor, JudgeSettings, Thinking, Trading, judged, safest
 
 RISES: Final[Mapping[EmergencyMode, EmergencyMode]] = {
     EmergencyMode.NORMAL: EmergencyMode.NORMAL,
@@ -34,6 +49,8 @@ RISES: Final[Mapping[EmergencyMode, EmergencyMode]] = {
     EmergencyMode.KILLED: EmergencyMode.SUSPENDED,
 }
 """One rung up from each mode. What models answer again is CONSERVATIVE, not a cache of old answers."""
+SHARES: Final = (0.25, 0.5, 1.0)
+"""Of the full size, from recovery on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +58,36 @@ class LadderSettings:
     """Times in seconds."""
 
     thin_secs: float = 60.0
+    cached_secs_max: float = 900.0
     suspend_after_secs: float = 4 * 3_600.0
     dwell_secs: float = 300.0
     blind_dwell_secs: float = 30.0
+    suspended_dwell_secs: float = 900.0
     successes_to_rise: int = 3
+    suspended_successes: int = 10
     failed_decisions_max: int = 3
     flap_changes: int = 4
     flap_window_secs: float = 3_600.0
     flap_hold_secs: float = 3_600.0
+    ramp_secs: float = 1_800.0
+    ramp_gap_secs_max: float = 300.0
+    judges: JudgeSettings = field(default_factory=JudgeSettings)
 
     def dwell_in(self, mode: EmergencyMode) -> float:
         """Least time in a mode before a better one, in seconds."""
-        return (
-            min(self.blind_dwell_secs, self.dwell_secs) if mode is EmergencyMode.MINIMAL else self.dwell_secs
-        )
+        match mode:
+            case EmergencyMode.CACHED | EmergencyMode.MINIMAL:
+                return min(self.blind_dwell_secs, self.dwell_secs)
+            case EmergencyMode.SUSPENDED:
+                return self.suspended_dwell_secs
+            case EmergencyMode.KILLED:
+                return math.inf
+            case _:
+                return self.dwell_secs
+
+    def answers_in(self, mode: EmergencyMode) -> int:
+        """Least validated answers in a mode before a better one."""
+        return self.suspended_successes if mode is EmergencyMode.SUSPENDED else self.successes_to_rise
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +106,12 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """State of the machine. Times are monotonic seconds; ``-inf`` means never."""
+    """State of the machine. Times are monotonic seconds; ``-inf`` means never.
+
+    ``changes`` are the last changes of course and ``falling`` whether the last was down. ``blind_since`` is
+    since when no question could be answered, ``dark_since`` since when no route is usable. ``reconciled``
+    counts since the mode was entered. ``ramp_secs`` of answered questions since the last recovery.
+    """
 
     mode: EmergencyMode = EmergencyMode.NORMAL
     reason: str = "start"
@@ -82,15 +120,41 @@ class Ladder:
     failures_in_row: int = 0
     thin_since: float | None = None
     dark_since: float | None = None
+    blind_since: float | None = None
     changes: tuple[float, ...] = ()
+    falling: bool = False
     held_until: float = -math.inf
     manual: EmergencyMode = EmergencyMode.NORMAL
     manual_reason: str = ""
     manual_until: float = math.inf
+    thinking: Thinking = NOTHING_SPENT
+    trading: Trading | None = None
+    reconciled: bool = False
+    ramp_secs: float = math.inf
+    decided_at: float | None = None
 
 
-def revive(mode: EmergencyMode, changes: tuple[float, ...], now: float, settings: LadderSettings) -> Ladder:
-    """The ladder after a restart, from the mode before it and the times at which that had changed.
+def turns(
+    changes: Iterable[tuple[float, EmergencyMode, EmergencyMode]],
+) -> tuple[float, ...]:
+    """When the course changed, of changes (at, from, to), oldest first: a fall that goes on is one."""
+    times, falling = [], False
+    for at, old, new in changes:
+        fell = new.severity > old.severity
+        if not (fell and falling):
+            times.append(at)
+        falling = fell
+    return tuple(times)
+
+
+def revive(
+    mode: EmergencyMode,
+    changes: tuple[float, ...],
+    now: float,
+    settings: LadderSettings,
+    size_share: float = SHARES[-1],
+) -> Ladder:
+    """The ladder after a restart: mode, changes of course and size are those before it.
 
     A restart is no evidence that judgement is better, and no way around the damping of flaps.
     """
@@ -102,6 +166,7 @@ def revive(mode: EmergencyMode, changes: tuple[float, ...], now: float, settings
         entered_at=now,
         changes=changes,
         held_until=changes[-1] + settings.flap_hold_secs if flapping else -math.inf,
+        ramp_secs={SHARES[0]: 0.0, SHARES[1]: settings.ramp_secs / 2}.get(size_share, math.inf),
     )
 
 
@@ -110,9 +175,30 @@ def answered(ladder: Ladder) -> Ladder:
     return replace(ladder, successes=ladder.successes + 1, failures_in_row=0)
 
 
+def decided(ladder: Ladder, now: float, settings: LadderSettings) -> Ladder:
+    """A real question was answered: what has passed since the last one counts towards full size."""
+    if ladder.ramp_secs >= settings.ramp_secs or ladder.mode.severity >= EmergencyMode.CACHED.severity:
+        return ladder
+    earned = 0.0 if ladder.decided_at is None else min(now - ladder.decided_at, settings.ramp_gap_secs_max)
+    return replace(ladder, ramp_secs=ladder.ramp_secs + earned, decided_at=now)
+
+
 def unanswered(ladder: Ladder) -> Ladder:
     """A decision ended without an answer from any route."""
-    return replace(ladder, successes=0, failures_in_row=ladder.failures_in_row + 1)
+    return replace(ladder, successes=0, failures_in_row=ladder.failures_in_row + 1, decided_at=None)
+
+
+def thought(ladder: Ladder, thinking: Thinking) -> Ladder:
+    """What the AI layer says of its means."""
+    return ladder if thinking == ladder.thinking else replace(ladder, thinking=thinking)
+
+
+def traded(ladder: Ladder, trading: Trading) -> Ladder:
+    """What the trading rooms say of books, orders and data."""
+    reconciled = ladder.reconciled or trading.reconciled
+    if trading == ladder.trading and reconciled == ladder.reconciled:
+        return ladder
+    return replace(ladder, trading=trading, reconciled=reconciled)
 
 
 def force(ladder: Ladder, mode: EmergencyMode, reason: str, until: float = math.inf) -> Ladder:
@@ -123,6 +209,25 @@ def force(ladder: Ladder, mode: EmergencyMode, reason: str, until: float = math.
 def release(ladder: Ladder) -> Ladder:
     """Take a demand by hand back; the rungs are then climbed by evidence."""
     return replace(ladder, manual=EmergencyMode.NORMAL, manual_reason="", manual_until=math.inf)
+
+
+def lift(ladder: Ladder, reason: str, now: float, settings: LadderSettings) -> Ladder:
+    """A person ends KILLED, into SUSPENDED; in any other mode nothing happens.
+
+    Raises ValueError without a reason. What still calls for KILLED brings it back with the next step.
+    """
+    if not reason.strip():
+        raise ValueError("KILLED is ended by a person who says why: give a reason")
+    if ladder.mode is not EmergencyMode.KILLED:
+        return ladder
+    return _moved(release(ladder), Floor(RISES[ladder.mode], f"by hand: {reason}"), now, settings)
+
+
+def share_of(ladder: Ladder, settings: LadderSettings) -> float:
+    """How much of the full size judgement has earned back since its last loss."""
+    if ladder.ramp_secs >= settings.ramp_secs:
+        return SHARES[-1]
+    return SHARES[1] if ladder.ramp_secs >= settings.ramp_secs / 2 else SHARES[0]
 
 
 def calm(ladder: Ladder) -> bool:
@@ -138,78 +243,104 @@ def calm(ladder: Ladder) -> bool:
 
 def step(ladder: Ladder, capacity: Capacity, now: float, settings: LadderSettings) -> Ladder:
     """Look at the evidence and move: down as far as it says, up by one rung at most."""
-    ladder = _timed(ladder, capacity, now)
-    target, reason = _called_for(ladder, capacity, now, settings)
-    if target.severity > ladder.mode.severity:
-        return _moved(ladder, target, reason, now, settings)
-    if target.severity < ladder.mode.severity and _may_rise(ladder, now, settings):
-        rung = target.safest(RISES[ladder.mode])
-        return _moved(
-            ladder, rung, f"{ladder.successes} answers, {capacity.total} providers up", now, settings
-        )
+    ladder = _timed(ladder, capacity, now, settings)
+    floor = called_for(ladder, capacity, now, settings)
+    if floor.mode.severity > ladder.mode.severity:
+        return _moved(ladder, floor, now, settings)
+    rung = floor.mode.safest(RISES[ladder.mode])
+    if rung.severity < ladder.mode.severity and not _waits(ladder, now, settings):
+        reason = f"{ladder.successes} answers, {capacity.total} providers up"
+        return _moved(ladder, Floor(rung, reason), now, settings)
     return ladder
+
+
+def called_for(ladder: Ladder, capacity: Capacity, now: float, settings: LadderSettings) -> Floor:
+    """The safest floor of all judges."""
+    by_hand = Floor(ladder.manual, f"by hand: {ladder.manual_reason}")
+    return safest(
+        _providers(ladder, capacity, now, settings),
+        judged(ladder.thinking, ladder.trading, settings.judges),
+        by_hand,
+    )
 
 
 def why_not_higher(ladder: Ladder, now: float, settings: LadderSettings) -> str:
     """What the present mode still waits for, for people."""
+    waits = [f"set by hand: {ladder.manual_reason}"] if ladder.manual is not EmergencyMode.NORMAL else []
+    floor = judged(ladder.thinking, ladder.trading, settings.judges)
+    waits += [floor.reason] if floor.reason else []
+    return ", ".join([*waits, *_waits(ladder, now, settings)]) or "capacity"
+
+
+def _waits(ladder: Ladder, now: float, settings: LadderSettings) -> list[str]:
+    """What has still to come before a better mode, evidence apart."""
+    if ladder.mode is EmergencyMode.KILLED:
+        return ["a person with a reason"]
     waits = []
-    if ladder.manual is not EmergencyMode.NORMAL:
-        waits.append(f"set by hand: {ladder.manual_reason}")
     if now < ladder.held_until:
         waits.append(f"held {ladder.held_until - now:.0f} s after flapping")
-    if (left := ladder.entered_at + settings.dwell_in(ladder.mode) - now) > 0:
-        waits.append(f"{left:.0f} s of dwell left")
-    if (missing := settings.successes_to_rise - ladder.successes) > 0:
+    if now - ladder.entered_at < (dwell_secs := settings.dwell_in(ladder.mode)):
+        waits.append(f"{ladder.entered_at + dwell_secs - now:.0f} s of dwell left")
+    if (missing := settings.answers_in(ladder.mode) - ladder.successes) > 0:
         waits.append(f"{missing} validated answers missing")
-    return ", ".join(waits) or "capacity"
+    unsure = ladder.trading is not None and not ladder.reconciled
+    if ladder.mode is EmergencyMode.SUSPENDED and unsure:
+        waits.append("a clean reconciliation missing")
+    return waits
 
 
-def _timed(ladder: Ladder, capacity: Capacity, now: float) -> Ladder:
-    thin_since = None if capacity.able >= 2 else (ladder.thin_since if ladder.thin_since is not None else now)
-    dark_since = None if capacity.total else (ladder.dark_since if ladder.dark_since is not None else now)
-    if thin_since != ladder.thin_since or dark_since != ladder.dark_since:
-        ladder = replace(ladder, thin_since=thin_since, dark_since=dark_since)
+def _timed(ladder: Ladder, capacity: Capacity, now: float, settings: LadderSettings) -> Ladder:
+    dark = not capacity.total
+    blind = dark or ladder.failures_in_row >= settings.failed_decisions_max
+    times = (
+        _since(ladder.thin_since, capacity.able < 2, now),
+        _since(ladder.dark_since, dark, now),
+        _since(ladder.blind_since, blind, now),
+    )
+    if times != (ladder.thin_since, ladder.dark_since, ladder.blind_since):
+        ladder = replace(ladder, thin_since=times[0], dark_since=times[1], blind_since=times[2])
     return release(ladder) if now >= ladder.manual_until else ladder
 
 
-def _called_for(
-    ladder: Ladder, capacity: Capacity, now: float, settings: LadderSettings
-) -> tuple[EmergencyMode, str]:
-    target, reason = EmergencyMode.NORMAL, "two or more able providers"
-    if ladder.dark_since is not None:
-        target, reason = EmergencyMode.MINIMAL, "no provider answers"
-        if now - ladder.dark_since >= settings.suspend_after_secs:
-            target, reason = EmergencyMode.SUSPENDED, f"no provider for {settings.suspend_after_secs:.0f} s"
-    elif ladder.failures_in_row >= settings.failed_decisions_max:
-        target = EmergencyMode.MINIMAL
-        reason = f"{ladder.failures_in_row} decisions in a row without an answer"
-    elif not capacity.able:
-        target, reason = EmergencyMode.CONSERVATIVE, "only small models answer"
-    elif ladder.thin_since is not None and now - ladder.thin_since >= settings.thin_secs:
-        target, reason = EmergencyMode.CONSERVATIVE, "fewer than two able providers"
-    if ladder.manual.severity > target.severity:
-        return ladder.manual, f"by hand: {ladder.manual_reason}"
-    return target, reason
+def _since(began: float | None, so: bool, now: float) -> float | None:
+    return None if not so else now if began is None else began
 
 
-def _may_rise(ladder: Ladder, now: float, settings: LadderSettings) -> bool:
-    return (
-        ladder.mode is not EmergencyMode.KILLED
-        and now - ladder.entered_at >= settings.dwell_in(ladder.mode)
-        and ladder.successes >= settings.successes_to_rise
-        and now >= ladder.held_until
-    )
+def _providers(ladder: Ladder, capacity: Capacity, now: float, settings: LadderSettings) -> Floor:
+    if ladder.blind_since is not None:
+        if ladder.dark_since is not None and now - ladder.dark_since >= settings.suspend_after_secs:
+            return Floor(EmergencyMode.SUSPENDED, f"no provider for {settings.suspend_after_secs:.0f} s")
+        failed = f"{ladder.failures_in_row} decisions in a row without an answer"
+        reason = failed if ladder.dark_since is None else "no provider answers"
+        if not ladder.thinking.cached:
+            return Floor(EmergencyMode.MINIMAL, reason)
+        if now - ladder.blind_since >= settings.cached_secs_max:
+            return Floor(EmergencyMode.MINIMAL, f"{reason} for {settings.cached_secs_max:.0f} s")
+        return Floor(EmergencyMode.CACHED, f"{reason}, {ladder.thinking.cached} opinions cached")
+    if not capacity.able:
+        return Floor(EmergencyMode.CONSERVATIVE, "only small models answer")
+    if ladder.thin_since is not None and now - ladder.thin_since >= settings.thin_secs:
+        return Floor(EmergencyMode.CONSERVATIVE, "fewer than two able providers")
+    return Floor(EmergencyMode.NORMAL, "two or more able providers")
 
 
-def _moved(ladder: Ladder, mode: EmergencyMode, reason: str, now: float, settings: LadderSettings) -> Ladder:
-    changes = (*(at for at in ladder.changes if now - at < settings.flap_window_secs), now)
+def _moved(ladder: Ladder, floor: Floor, now: float, settings: LadderSettings) -> Ladder:
+    falling = floor.mode.severity > ladder.mode.severity
+    changes = tuple(at for at in ladder.changes if now - at < settings.flap_window_secs)
+    if not (falling and ladder.falling):
+        changes = (*changes, now)
     flapping = len(changes) >= settings.flap_changes
+    blind = floor.mode.severity >= EmergencyMode.CACHED.severity
     return replace(
         ladder,
-        mode=mode,
-        reason=reason,
+        mode=floor.mode,
+        reason=floor.reason,
         entered_at=now,
         successes=0,
+        reconciled=False,
         changes=changes[-settings.flap_changes :],
+        falling=falling,
         held_until=now + settings.flap_hold_secs if flapping else ladder.held_until,
+        ramp_secs=0.0 if blind else ladder.ramp_secs,
+        decided_at=None if blind else ladder.decided_at,
     )

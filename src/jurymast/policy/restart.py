@@ -18,10 +18,12 @@ class Earlier:
 
     mode: EmergencyMode = EmergencyMode.NORMAL
     mode_changes: tuple[float, ...] = ()
-    """When the mode changed, oldest first: flaps count on."""
+    """When the mode changed its course, oldest first: flaps count on."""
     healths: Mapping[Route, RouteHealth] = field(default_factory=dict)
     spent: Micros = 0
     """Of this UTC day's AI money."""
+    size_share: float = 1.0
+    """How far size had come back after the last loss of judgement."""
 
 
 NOTHING_EARLIER: Final = Earlier()

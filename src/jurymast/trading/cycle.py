@@ -22,10 +22,12 @@ from jurymast.domain.status import EmergencyMode, SystemStatus, TradingState
 from jurymast.policy import liquidation, risk
 from jurymast.policy.emergency import TABLE
 from jurymast.policy.exits import ExitSettings, exit_for
+from jurymast.policy.judges import Trading
 from jurymast.policy.liquidation import LiquidationSettings
 from jurymast.policy.quality import Belief
 from jurymast.policy.sizing import Declined, Sized, belief_of, size
 from jurymast.ports import Clock, DecisionMaker, EvidenceSource, Exchange
+from jurymast.trading.doubts import Doubts
 from jurymast.trading.exits import exit_intent
 from jurymast.trading.gateway import Gateway, client_order_id
 from jurymast.trading.guard import Guard
@@ -58,6 +60,15 @@ class Judge(DecisionMaker, Protocol):
     @property
     def mode(self) -> EmergencyMode: ...
 
+    @property
+    def size_share(self) -> float:
+        """Share of the mode's size that judgement has earned back."""
+        ...
+
+    def note_trading(self, trading: Trading) -> None:
+        """Hear how well the trading rooms know what they do."""
+        ...
+
     def get_system_status(self) -> SystemStatus: ...
 
 
@@ -72,7 +83,10 @@ class _Tally:
 
 
 class TradingCycle:
-    """Runs cycles. ``state`` starts REDUCING and becomes ACTIVE after the first clean reconciliation."""
+    """Runs cycles. ``state`` starts REDUCING and becomes ACTIVE after the first clean reconciliation.
+
+    ``last`` is the last cycle of the run before, if any: the day's loss is counted on.
+    """
 
     def __init__(
         self,
@@ -86,8 +100,16 @@ class TradingCycle:
         reconciler: Reconciler,
         clock: Clock,
         settings: CycleSettings | None = None,
+        last: CycleFinished | None = None,
     ) -> None:
         self.settings = settings or CycleSettings()
+        self._doubts = Doubts(
+            portfolio,
+            clock=clock,
+            orders_plan=self.settings.risk.orders_per_minute_max,
+            hard_cap_bp=self.settings.exits.hard_market_cap_bp,
+            last=last,
+        )
         self.state = TradingState.REDUCING
         self.cycles = 0
         self._exchange = exchange
@@ -150,15 +172,27 @@ class TradingCycle:
         tally = _Tally()
         snapshots: dict[str, MarketSnapshot] = {}
         try:
-            progress = self._heard.plus(await self._reconciler.run_once(first=not self._reconciled))
+            first = not self._reconciled
+            progress = self._heard.plus(await self._reconciler.run_once(first=first))
             self._reconciled, self._heard = True, Progress(0, 0, ())
             snapshots = {snapshot.ticker: snapshot for snapshot in await self._exchange.list_snapshots()}
             now = await self._exchange.now()
         except (ReconcileError, ExchangeError) as error:
+            self._judge.note_trading(self._doubts.unread(error))
             await self._set_state(TradingState.REDUCING, str(error))
             return await self._finish(tally, snapshots, started, None)
         tally.fills, tally.scanned = progress.fills, len(snapshots)
         self._equity = self._portfolio.value(snapshots)
+        self._judge.note_trading(
+            self._doubts.read(
+                now,
+                self._equity,
+                progress.differences,
+                orders_last_minute=self._gateway.orders_last_minute,
+                clock_skew_secs=self._exchange.clock_skew_secs,
+                first=first,
+            )
+        )
         self._selection.forget(snapshots)
         forget_closed(self._decisions, snapshots)
         await self._set_state(*self._called_for(progress))
@@ -176,6 +210,11 @@ class TradingCycle:
         demanded = self._gateway.demands.state
         if demanded is not None and demanded.floor is TradingState.HALTED:
             return TradingState.HALTED, f"the halt latch is set: {demanded.reason}"
+        mode = self._judge.mode
+        if mode is EmergencyMode.KILLED:
+            return TradingState.HALTED, f"mode {mode}"
+        if mode is EmergencyMode.SUSPENDED:
+            return TradingState.REDUCING, f"mode {mode}"
         if self._portfolio.unresolved:
             unknown = ", ".join(sorted(self._portfolio.unresolved))
             return TradingState.REDUCING, f"the fate of {unknown} is unknown"
@@ -408,6 +447,7 @@ class TradingCycle:
             contracts_held=sum(position.size for position in book.positions.values()),
             providers={name.value: health.value for name, health in status.providers.items()},
             active_route=str(status.active_route or ""),
+            day_equity=self._doubts.day_equity,
         )
         self._recorder.emit(event)
         return event

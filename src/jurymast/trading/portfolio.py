@@ -82,6 +82,10 @@ class Portfolio:
         self.unresolved: set[str] = set()
         self.last_fill_id: str | None = None
         self.last_settled: str | None = None
+        self.last_refusal = ""
+        """The exchange's word when it refused the last order; empty when it took it."""
+        self.doubled = ""
+        """An order of which there is more than was meant: a second one, a larger one, more filled."""
         self.orders_placed = 0
         self.fills_seen = 0
         self._events: dict[str, str] = {}
@@ -100,7 +104,8 @@ class Portfolio:
                     self.open_intents[intent.client_order_id] = intent
             case OrderChanged(order=order):
                 self._order_changed(order)
-            case OrderRefused(client_order_id=client_order_id):
+            case OrderRefused(client_order_id=client_order_id, code=code):
+                self.last_refusal = code
                 self._forget(client_order_id)
             case OrderUnresolved(client_order_id=client_order_id):
                 if client_order_id in self.open_intents:
@@ -203,7 +208,11 @@ class Portfolio:
         if order.client_order_id not in self.open_intents:
             return
         self.unresolved.discard(order.client_order_id)
-        if order.client_order_id not in self.orders:
+        self.last_refusal = ""
+        known, meant = self.orders.get(order.client_order_id), self.open_intents[order.client_order_id]
+        if max(order.count, order.filled) > meant.count or (known and known.order_id != order.order_id):
+            self.doubled = order.client_order_id
+        if known is None:
             self.orders_placed += 1
         if order.status.open:
             self.orders[order.client_order_id] = order

@@ -137,6 +137,11 @@ class KalshiExchange:
         return self._pace.speed
 
     @property
+    def clock_skew_secs(self) -> float:
+        """By how much our clock is off, measured when Kalshi refuses a signature for its time."""
+        return self.rest.http.skew.total_seconds()
+
+    @property
     def environment(self) -> Environment:
         return self.rest.http.host.environment
 

@@ -26,6 +26,7 @@ from jurymast.domain.events import (
     RunStarted,
     RunStopped,
     ShadowAnswered,
+    SizeShareChanged,
     StateChanged,
     TradeDeclined,
     WatchdogFired,
@@ -75,6 +76,9 @@ def describe(event: Event) -> tuple[str, str] | None:  # noqa: PLR0912 (one case
         case ModeChanged():
             style = "good" if event.new.severity < event.old.severity else "bad"
             return style, f"mode {event.old.upper()} -> {event.new.upper()}: {event.reason}"
+        case SizeShareChanged():
+            style = "good" if event.new > event.old else "warn"
+            return style, f"size from {event.old:.0%} to {event.new:.0%} of the mode's: {event.reason}"
         case EntriesWithdrawn():
             return "good", (
                 f"no order rests any more ({event.reason}): {event.count} taken back in {event.secs:.1f} s "

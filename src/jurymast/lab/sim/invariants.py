@@ -8,7 +8,8 @@ work         hedges and retries stay within their allowances, probes within PROB
 money        spent and held stay within the day's limit; probes may exceed it by one of each route
 liveness     a first choice that has been well for two longest open times is in use
 recovery     NORMAL at most fifteen minutes after the last trouble, restart or act of an operator, or the slow
-             probe that may take a latched route back
+             probe that may take a latched route back; SUSPENDED at most twice as long, and counted anew from
+             its end
 modes        no rise while four changes lie within the hour; never more than MODE_CHANGES_MAX
 truth        what facts say was so before is what they said last
 bounds       evidence, openings, waits and limits stay within their bounds
@@ -27,7 +28,8 @@ from jurymast.domain.status import EmergencyMode, RouteState
 from jurymast.lab.sim.tally import VIOLATIONS_MAX, Violation
 from jurymast.policy.budget import Budget
 from jurymast.policy.detector import DOUBLINGS_MAX, EVIDENCE_MAX, DetectorSettings
-from jurymast.policy.failover import Failover, ModeMoved
+from jurymast.policy.facts import ModeMoved
+from jurymast.policy.failover import Failover
 from jurymast.policy.health import HOLD_SECS_MAX, JITTER, Record, RouteMoved
 from jurymast.policy.limits import HEDGE_EARNED, HEDGE_TOKENS, RETRY_EARNED, RETRY_FLOOR, RETRY_TOKENS
 
@@ -140,6 +142,8 @@ class Rules:
         if self.mode is not fact.old:
             self.breach("truth", now, f"the mode was {self.mode}, not {fact.old}")
         self.mode = fact.new
+        if fact.old is EmergencyMode.SUSPENDED:
+            self.moved_at = now
         recent = sum(now - at < 3_600.0 for at in self.mode_changes)
         rises = fact.new.severity < fact.old.severity
         if (rises and recent >= CHANGES_PER_HOUR) or recent >= MODE_CHANGES_MAX:
@@ -183,5 +187,6 @@ class Rules:
             self.moved_at = now
         asked_at = max((h.next_probe_at for h in healths if h.state is RouteState.LATCHED), default=-math.inf)
         last = max(trouble_at, self.moved_at, core.ladder.held_until, asked_at)
-        if now - last > RECOVERY_SECS:
+        suspended = core.ladder.mode is EmergencyMode.SUSPENDED
+        if now - last > RECOVERY_SECS * (2 if suspended else 1):
             self.breach("recovery", now, f"{core.ladder.mode} {now - last:.0f} s after the last trouble")

@@ -1,0 +1,40 @@
+"""What the failover core has found out, for its shell to tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from jurymast.domain.provider import Route
+from jurymast.domain.status import EmergencyMode
+from jurymast.policy.health import EdgeMoved, ProviderMoved, RouteMoved
+
+
+@dataclass(frozen=True, slots=True)
+class ModeMoved:
+    """Judgement got better or worse."""
+
+    old: EmergencyMode
+    new: EmergencyMode
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveMoved:
+    """Another route answers first now. None at the ends of a total outage."""
+
+    old: Route | None
+    new: Route | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShareMoved:
+    """Entries are made at another share of the full size."""
+
+    old: float
+    new: float
+    reason: str
+
+
+Fact: TypeAlias = RouteMoved | ProviderMoved | EdgeMoved | ModeMoved | ShareMoved | ActiveMoved
