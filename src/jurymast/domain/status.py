@@ -46,7 +46,7 @@ class EmergencyMode(Word):
 
     @property
     def severity(self) -> int:
-        return _MODES.index(self)
+        return _SEVERITIES[self]
 
     def safest(self, other: EmergencyMode) -> EmergencyMode:
         """The safer of two modes."""
@@ -69,7 +69,7 @@ class TradingState(Word):
         return self if self.severity >= other.severity else other
 
 
-_MODES = tuple(EmergencyMode)
+_SEVERITIES = {mode: severity for severity, mode in enumerate(EmergencyMode)}
 _STATES = tuple(TradingState)
 
 

@@ -33,7 +33,7 @@ This module knows nothing of requests, clocks or providers.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Final
 
@@ -80,6 +80,9 @@ class DetectorSettings:
     probes_to_close: int = 2
 
 
+_USABLE: Final = frozenset({RouteState.HEALTHY, RouteState.SUSPECT})
+
+
 @dataclass(frozen=True, slots=True)
 class RouteHealth:
     """State of one route. ``next_probe_at`` is on the monotonic clock of whoever hands in ``now``."""
@@ -92,17 +95,19 @@ class RouteHealth:
     probation: int = 0
     held_until: float = -math.inf
     reason: str = "no request yet"
+    usable: bool = field(init=False, compare=False, repr=False)
+    """Whether it counts as capacity: believed to answer if asked. Read far more often than states change."""
 
-    @property
-    def usable(self) -> bool:
-        """Whether it counts as capacity: believed to answer if asked."""
-        return self.state is RouteState.HEALTHY or self.state is RouteState.SUSPECT
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "usable", self.state in _USABLE)
 
     def probe_due(self, now: float, last_seen_at: float, idle_secs: float) -> bool:
         """Whether a probe would buy information: time to ask a sick route, a doubtful or an idle one."""
-        if self.state is RouteState.ISOLATED or now < self.held_until:
+        if now < self.held_until:
             return False
-        return now >= self.next_probe_at or (self.usable and now - last_seen_at >= idle_secs)
+        if self.usable:
+            return now >= self.next_probe_at or now - last_seen_at >= idle_secs
+        return now >= self.next_probe_at and self.state is not RouteState.ISOLATED
 
 
 def threshold(per_minute: float) -> float:
@@ -129,7 +134,7 @@ def observe(
     the :func:`threshold` at the route's traffic. ``jitter`` multiplies the open time, so that routes do not
     come back in step.
     """
-    if health.state is RouteState.ISOLATED:
+    if not health.usable and health.state is RouteState.ISOLATED:
         return health
     if sign is Sign.SUCCESS or sign is Sign.PROBE_OK:
         if not health.usable:

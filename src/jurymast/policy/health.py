@@ -139,7 +139,10 @@ class Record:
     @property
     def out(self) -> bool:
         """Not asked at all until a person or a slow probe puts it back."""
-        return self.health.state is RouteState.LATCHED or self.health.state is RouteState.ISOLATED
+        health = self.health
+        return not health.usable and (
+            health.state is RouteState.LATCHED or health.state is RouteState.ISOLATED
+        )
 
     @property
     def full(self) -> bool:
@@ -320,7 +323,7 @@ class FleetHealth:
 
     def pass_time(self, now: float) -> None:
         for record in self.records.values():
-            if record.health.state is RouteState.OPEN:
+            if not record.health.usable:
                 self._set(record, tick(record.health, now))
 
     def due(self, now: float, idle_secs: float) -> list[Record]:
@@ -479,6 +482,6 @@ def _same_access(one: Route, other: Route) -> bool:
 
 def _turns(health: RouteHealth) -> tuple[float, ...]:
     """When time alone changes a route's place."""
-    if health.state is RouteState.OPEN:
-        return (health.next_probe_at, health.held_until)
-    return (health.held_until,)
+    if health.usable or health.state is not RouteState.OPEN:
+        return (health.held_until,)
+    return (health.next_probe_at, health.held_until)

@@ -412,10 +412,9 @@ class Shell:
     def _due_of(self, index: int, record: Record, idle_secs: float) -> float:
         health = record.health
         at = health.next_probe_at
-        if health.state is RouteState.HEALTHY or health.state is RouteState.SUSPECT:
+        if health.usable:
             idle_at = record.last_seen_at + idle_secs
-            if idle_at < at:
-                at = idle_at
+            at = min(at, idle_at)
         elif health.state is RouteState.ISOLATED:
             return math.inf
         if at < self._tick_at and index in self._probing:
