@@ -155,6 +155,8 @@ class AIResponse:
     def swapped(self) -> bool:
         """Whether another model answered than was asked; a dated id of the same model is none."""
         asked, served = self.requested_model, self.served_model
+        if served == asked:
+            return False
         return bool(served) and _VERSION.sub("", served) != _VERSION.sub("", asked)
 
 

@@ -143,10 +143,12 @@ def _fact(item: object, source_ids: Collection[str]) -> CitedFact:
     stated = _fields(item) if type(item) is tuple else {}
     if stated.keys() != _FACT_FIELDS:
         _refuse("an item of key_evidence is not {fact, date, source_id}")
-    source_id = _text("source_id", stated["source_id"])
+    fact, date, source_id = stated["fact"], stated["date"], stated["source_id"]
+    if not (type(fact) is type(date) is type(source_id) is str and (fact + date + source_id).isascii()):
+        fact, date, source_id = _text("fact", fact), _text("date", date), _text("source_id", source_id)
     if source_id not in source_ids:
         _refuse(f"cites source {source_id!r}, which it was not given")
-    return CitedFact(_text("fact", stated["fact"]), _text("date", stated["date"]), source_id)
+    return CitedFact(fact[:TEXT_CHARS_MAX], date[:TEXT_CHARS_MAX], source_id)
 
 
 def _unfenced(text: str) -> str:

@@ -59,6 +59,7 @@ PROGRESS_CHARS_PER_SEC: Final = 1.0
 MODELS_LISTED_MAX: Final = 1_000
 SIMULATED_HEADER: Final = "x-jurymast-simulated"
 
+NOTHING_USED: Final = Usage()
 PROBE: Final = AIRequest(
     messages=(Message("user", "Reply with the single word ok."),),
     # A reasoning model may spend them all before its first word; it is alive all the same.
@@ -124,7 +125,7 @@ class BaseProvider:
         self._url = self._base_url + self.wire.path
         self._headers = {"content-type": "application/json", **self.wire.headers(config.api_key)}
         for model in config.models:
-            self.calculate_cost(Usage(), model)
+            self.calculate_cost(NOTHING_USED, model)
 
     @property
     def name(self) -> ProviderName:
@@ -141,7 +142,7 @@ class BaseProvider:
         started = _now()
         deadline = started + timeout_secs
         try:
-            self.calculate_cost(Usage(), model)
+            self.calculate_cost(NOTHING_USED, model)
             if self._slots.locked():
                 async with asyncio.timeout(SLOT_SHARE * timeout_secs):
                     await self._slots.acquire()

@@ -49,6 +49,7 @@ class Timer:
         """End it; whether ``error``, which ended what it watched, is its own doing."""
         if self._handle is not None:
             self._handle.cancel()
+            self._handle = None
         if not self.expired:
             return False
         return self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError)

@@ -122,8 +122,8 @@ class _Exchange:
             self._wait(Stage.FIRST_BYTE_TIMEOUT, limits.first_byte)
         else:
             self._wait(Stage.CONNECT_TIMEOUT, limits.connect)
+        self._timer.start()  # first: a timer keeps its context, and would keep the exchange in it
         token = _EXCHANGE.set(self)
-        self._timer.start()
         try:
             self._response = await self._request(allow_redirects=False)
         except BaseException as error:
