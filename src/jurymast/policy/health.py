@@ -22,6 +22,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Final
 
 from jurymast.domain.provider import Failure, FailureKind, ProviderName, Route, Tier
@@ -70,6 +71,7 @@ _PROMPT_CLASS_BYTES: Final = (4_000, 16_000, 64_000)
 UNTRIED: Final = RouteHealth()
 
 Dice = Callable[[], float]
+_SAMPLES: Final = attrgetter("samples")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ class Record:
     def latency(self, prompt_class: int) -> Latency:
         """Its latency for such prompts; that of the best-known class when this one is new."""
         latency = self.latencies[prompt_class]
-        return latency if latency.samples else max(self.latencies, key=lambda known: known.samples)
+        return latency if latency.samples else max(self.latencies, key=_SAMPLES)
 
 
 class FleetHealth:
