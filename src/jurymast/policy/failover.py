@@ -224,8 +224,7 @@ class Failover:
     @property
     def idle_secs(self) -> float:
         """How long a healthy route may go unasked before it is probed."""
-        mode = self.ladder.mode
-        unanswered = mode is EmergencyMode.MINIMAL or mode is EmergencyMode.SUSPENDED
+        unanswered = self.ladder.mode.severity >= EmergencyMode.MINIMAL.severity
         worried = self.ladder.failures_in_row > 0 or unanswered
         return self.settings.probe_idle_secs / (WORRIED_HASTE if worried else 1)
 
