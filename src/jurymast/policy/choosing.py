@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 from jurymast.domain.status import RouteState
@@ -14,6 +13,7 @@ SENDS_PER_PROVIDER: Final = 2
 _HELD, _SICK, _ELSEWHERE, _SPENT, _SILENT, _FULL = 64, 32, 16, 8, 4, 2
 """What speaks against a route, the heavier the worse: it is rate limited, sick, behind an edge that failed,
 its provider had its share, it is silent, it is full."""
+_WORSE_THAN_ALL = 128
 
 
 def choose(walk: Walk, now: float, *, last: bool, hedge: bool = False) -> Record | None:
@@ -22,7 +22,7 @@ def choose(walk: Walk, now: float, *, last: bool, hedge: bool = False) -> Record
     The ``last`` send of a decision goes to another edge than those before it where it can. A ``hedge`` goes
     to a route without any doubt only.
     """
-    best, least = None, math.inf
+    best, least = None, _WORSE_THAN_ALL
     for record in walk.untried:
         if record.out or (walk.given_up and _access(record) in walk.given_up):
             continue
@@ -66,7 +66,7 @@ def _penalty(walk: Walk, record: Record, now: float, *, last: bool) -> int:
     return penalty
 
 
-def _least_busy(walk: Walk, best: Record, least: float, now: float, *, last: bool) -> Record:
+def _least_busy(walk: Walk, best: Record, least: int, now: float, *, last: bool) -> Record:
     """Among equal instances of one provider's model, the one with the least work for its weight."""
     equals = [
         record
