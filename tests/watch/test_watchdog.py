@@ -167,9 +167,10 @@ def lives() -> Iterator[Callable[[Served, Path], Life]]:
     yield start
     for life, watchdog in started:
         life.process.send_signal(signal.SIGCONT)
-        if life.process.poll() is None:
-            life.process.kill()
-            life.process.communicate()
+        life.process.kill()
+        life.process.wait()
+        if life.process.stdout is not None:
+            life.process.stdout.close()
         if b"watchdog" in _command_of(watchdog):
             os.kill(watchdog, signal.SIGKILL)
 

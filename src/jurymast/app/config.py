@@ -50,6 +50,10 @@ class ExchangeSection:
         Environment.EMBEDDED, doc="embedded, demo (Kalshi's, play money) or production (real money)"
     )
     live: bool = documented(False, doc="real money is meant; host production wants JURYMAST_LIVE=yes as well")
+    account: str = documented("", doc="name of the account with real money, typed again as run --account")
+    funded_usd_max: int = bounded(
+        500, low=1, high=10_000_000, unit="USD", doc="real money in the account, all of which may be lost"
+    )
     keys: dict[Environment, KeySection] = documented({}, doc="by host; a key goes to its own host only")
     series: tuple[str, ...] = documented((), doc="series to trade; empty for all")
     group_contracts_max: int = bounded(

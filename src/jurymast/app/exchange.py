@@ -42,6 +42,7 @@ from jurymast.exchange.kalshi.stream import KalshiStream
 from jurymast.exchange.questions import Question
 from jurymast.exchange.tapes.opening import TICK_SECS as TAPE_TICK_SECS
 from jurymast.exchange.tapes.opening import open_tape
+from jurymast.policy.interlocks import Words, unsaid
 from jurymast.ports import Clock
 
 LIVE_VARIABLE: Final = "JURYMAST_LIVE"
@@ -70,6 +71,11 @@ class Venue:
             await self.server.stand_still()
 
     @property
+    def real_money(self) -> bool:
+        """Whether what is lost here is lost."""
+        return not self.simulated
+
+    @property
     def simulated(self) -> bool:
         return self.exchange.environment is not Environment.PRODUCTION
 
@@ -83,13 +89,14 @@ async def open_exchange(
     stack: AsyncExitStack,
     tell: Callable[[Strange], None] = lambda _: None,
     ticking: bool = True,
+    account: str = "",
 ) -> Venue:
     """Open what the settings name; ``stack`` closes it. ``tell`` hears what nobody here knows of its answers.
     With ``ticking`` off the crowd of an exchange in this process acts when it is told to.
 
     Raises ConfigError for a host without its key, and for real money that nobody has armed.
     """
-    check_armed(config, environ)
+    check_armed(config, environ, account)
     section = config.exchange
     house, server = None, None
     seed, pace = config.bot.seed, KALSHI_PACE
@@ -120,16 +127,18 @@ async def open_exchange(
     return Venue(exchange, listener, tuple(questions), seed, house, server)
 
 
-async def open_reach(config: Config, *, clock: Clock, stack: AsyncExitStack) -> KalshiExchange | None:
-    """The exchange of the settings with the watchdog's own key, for cancelling only; None for one that lives
-    inside the bot's process and ends with it.
+async def open_reach(
+    config: Config, *, clock: Clock, stack: AsyncExitStack, own_key: bool = True
+) -> KalshiExchange | None:
+    """The exchange of the settings with the watchdog's own key (or the bot's), for looking and cancelling;
+    None for one that lives inside the bot's process and ends with it.
 
     Needs no arming: whoever only takes orders back can't risk money. Raises ConfigError without a key.
     """
     section = config.exchange
     if section.host is Environment.EMBEDDED and not section.url:
         return None
-    own = config.watchdog.keys.get(section.host)
+    own = config.watchdog.keys.get(section.host) if own_key else None
     key = (
         _configured_key(config)
         if own is None
@@ -150,8 +159,11 @@ async def open_reach(config: Config, *, clock: Clock, stack: AsyncExitStack) -> 
     return exchange
 
 
-def check_armed(config: Config, environ: Mapping[str, str]) -> None:
-    """Real money takes three words in three places. Raises ConfigError when one is missing."""
+def check_armed(config: Config, environ: Mapping[str, str], account: str = "") -> None:
+    """Real money takes words in three places: settings, environment, and ``account`` as somebody typed it.
+
+    Raises ConfigError with every gate that is shut. The others are asked by :mod:`jurymast.app.arming`.
+    """
     section = config.exchange
     if section.host is not Environment.PRODUCTION:
         if section.live:
@@ -161,21 +173,21 @@ def check_armed(config: Config, environ: Mapping[str, str]) -> None:
             )
         return
     key = section.keys.get(Environment.PRODUCTION)
-    words = {LIVE_WORD, key.id} if key is not None else {LIVE_WORD}
-    missing = []
-    if not section.live:
-        missing.append("set live = true under [exchange]")
-    if environ.get(LIVE_VARIABLE) not in words:
-        missing.append(f"set {LIVE_VARIABLE}={LIVE_WORD} (or the key's id) in the environment")
-    if missing:
+    shut = unsaid(
+        Words(
+            live=section.live,
+            word=environ.get(LIVE_VARIABLE, ""),
+            words=frozenset({LIVE_WORD, key.id} if key is not None else {LIVE_WORD}),
+            account=section.account,
+            typed_account=account,
+            emulated=config.lab.emulate,
+        )
+    )
+    if shut:
         raise ConfigError(
             "exchange.host is production: orders would be real and cost real money. Nothing was started. "
-            f"If that is meant, {' and '.join(missing)}; for paper trading leave host out."
-        )
-    if config.lab.emulate:
-        raise ConfigError(
-            "lab.emulate with exchange.host production: SIMULATED answers don't trade real money. Nothing "
-            "was started. Set emulate = false, or leave host out."
+            "If that is meant, open every gate; for paper trading leave host out.\n  "
+            + "\n  ".join(map(str, shut))
         )
 
 

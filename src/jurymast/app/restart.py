@@ -12,17 +12,21 @@ from jurymast.domain.events import (
     DecisionMade,
     Event,
     ModeChanged,
+    PositionSettled,
     ProbeSent,
     RouteChanged,
+    RunStarted,
     ShadowAnswered,
     SizeShareChanged,
 )
-from jurymast.domain.money import Micros
+from jurymast.domain.market import Side
+from jurymast.domain.money import PAYOUT, Micros
 from jurymast.domain.provider import Route
 from jurymast.domain.status import EmergencyMode
 from jurymast.journal.queries import JournalReader
 from jurymast.journal.sqlite import SqliteJournal
 from jurymast.policy.detector import RouteHealth, revive
+from jurymast.policy.interlocks import SettledForecast
 from jurymast.policy.ladder import turns
 from jurymast.policy.restart import Earlier
 from jurymast.ports import Clock
@@ -61,6 +65,26 @@ def last_cycle(config: Config) -> CycleFinished | None:
     """The last cycle of the runs before: the day and what its loss is counted from."""
     with JournalReader(config.journal_path) as reader:
         return reader.last(CycleFinished)
+
+
+def settled_forecasts(journal: SqliteJournal) -> list[SettledForecast]:
+    """Forecasts on real money whose markets have paid out since: the last before the payout of each."""
+    real, last, settled = False, dict[str, DecisionMade](), list[SettledForecast]()
+    for recorded in journal.read((RunStarted, DecisionMade, PositionSettled)):
+        match event := recorded.event:
+            case RunStarted():
+                real = not event.simulated
+            case DecisionMade(decision=decision) if real:
+                last[decision.ticker] = event
+            case PositionSettled(settlement=payout) if payout.ticker in last:
+                decision = last.pop(payout.ticker).decision
+                market = decision.market_price / PAYOUT
+                settled.append(
+                    SettledForecast(decision.forecast.probability, market, payout.result is Side.YES)
+                )
+            case _:
+                pass
+    return settled
 
 
 def _cost(event: Event) -> Micros:

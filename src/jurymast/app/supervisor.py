@@ -9,6 +9,7 @@ import asyncio
 import os
 
 from jurymast import __version__
+from jurymast.app.arming import check_fit
 from jurymast.app.desk import ControlDesk
 from jurymast.app.firings import take_over_firings
 from jurymast.app.wiring import Bot
@@ -59,6 +60,7 @@ class Supervisor:
         )
         try:
             await take_over_firings(bot)
+            await check_fit(bot)
             async with asyncio.TaskGroup() as tasks:
                 helpers = [
                     tasks.create_task(self._recovery()),

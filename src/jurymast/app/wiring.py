@@ -12,13 +12,14 @@ from jurymast.app.config import Config
 from jurymast.app.control import ControlFile
 from jurymast.app.exchange import Venue, check_armed, open_exchange
 from jurymast.app.heart import Heart
-from jurymast.app.restart import earlier_run, last_cycle
+from jurymast.app.restart import earlier_run, last_cycle, settled_forecasts
 from jurymast.domain.errors import ConfigError, JournalUnwritable
 from jurymast.domain.events import (
     ApiDrifted,
     Event,
     FaultInjected,
 )
+from jurymast.domain.money import USD, Micros
 from jurymast.domain.provider import ProviderConfig, ProviderName
 from jurymast.exchange.kalshi.exchange import KalshiExchange
 from jurymast.exchange.kalshi.reading import Strange
@@ -32,6 +33,7 @@ from jurymast.lab.emulators.fleet import EmulatorFleet
 from jurymast.lab.rig import EMULATED_KEY
 from jurymast.lab.world import QuestionOracle
 from jurymast.policy.exits import ExitSettings
+from jurymast.policy.interlocks import order_cap
 from jurymast.policy.risk import RiskSettings
 from jurymast.ports import Clock
 from jurymast.trading.cycle import CycleSettings, TradingCycle
@@ -42,6 +44,7 @@ from jurymast.trading.reconcile import Reconciler
 from jurymast.trading.recorder import Recorder
 
 DAY_SECS = 86_400.0
+USD_MAX = 1_000_000 * USD
 
 
 @dataclass(slots=True)
@@ -86,12 +89,14 @@ async def build(
     concurrency_max: int | None = None,
     ticking: bool = True,
     environ: Mapping[str, str] = os.environ,
+    account: str = "",
 ) -> AsyncIterator[Bot]:
     """Put a bot together and take it apart again in order. ``watch`` sees every event.
 
-    ``ticking`` off leaves it to the caller when the crowd of an embedded exchange acts.
+    ``ticking`` off leaves it to the caller when the crowd of an embedded exchange acts. ``account`` is the
+    name of the account of real money, as somebody has typed it.
     """
-    check_armed(config, environ)
+    check_armed(config, environ, account)
     _prepare(config.data_dir)
     async with AsyncExitStack() as stack:
         journal = SqliteJournal.open(config.journal_path, clock=clock)
@@ -123,6 +128,7 @@ async def build(
             stack=stack,
             tell=drifted,
             ticking=ticking,
+            account=account,
         )
         exchange = venue.exchange
         fleet = await _emulators(config, venue, clock, recorder, stack) if config.lab.emulate else None
@@ -150,7 +156,7 @@ async def build(
             gateway=gateway,
             reconciler=reconciler,
             clock=clock,
-            settings=_cycle_settings(config, concurrency_max),
+            settings=_cycle_settings(config, concurrency_max, _order_cap(venue, journal)),
             last=last_cycle(config),
         )
         yield Bot(
@@ -219,7 +225,12 @@ def _fallback_settings(config: Config) -> FallbackSettings:
     )
 
 
-def _cycle_settings(config: Config, concurrency_max: int | None) -> CycleSettings:
+def _order_cap(venue: Venue, journal: SqliteJournal) -> Micros | None:
+    """What the record on real money allows for one order; play money has no such cap."""
+    return order_cap(settled_forecasts(journal)) if venue.real_money else None
+
+
+def _cycle_settings(config: Config, concurrency_max: int | None, cap: Micros | None = None) -> CycleSettings:
     trading = config.trading
     return CycleSettings(
         decision_deadline_secs=trading.decision_deadline_secs,
@@ -229,7 +240,7 @@ def _cycle_settings(config: Config, concurrency_max: int | None) -> CycleSetting
         forecast_age_secs_max=trading.forecast_age_secs_max,
         secs_to_close_max=trading.days_to_close_max * DAY_SECS,
         risk=RiskSettings(
-            order_cost_max=trading.order_cost_usd_max * 1_000_000,
+            order_cost_max=min(trading.order_cost_usd_max * USD, USD_MAX if cap is None else cap),
             orders_per_minute_max=trading.orders_per_minute_max,
         ),
         exits=ExitSettings(),

@@ -161,11 +161,13 @@ class TradingCycle:
             except ReconcileError as error:
                 await self._set_state(self.state.safest(TradingState.REDUCING), str(error))
 
-    async def square_books(self) -> None:
-        """Only square the books, without looking for trades. Raises ReconcileError, JournalUnwritable."""
+    async def square_books(self) -> tuple[str, ...]:
+        """Only square the books, without looking for trades; what differed. Raises ReconcileError,
+        JournalUnwritable."""
         async with self._turn:
-            await self._reconciler.run_once(first=True)
-            self._reconciled = True
+            progress = await self._reconciler.run_once(first=True)
+            self._heard, self._reconciled = self._heard.plus(progress), True
+            return progress.differences
 
     async def _run(self) -> CycleFinished:
         started = self._clock.monotonic()

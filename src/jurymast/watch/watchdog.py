@@ -31,6 +31,8 @@ from jurymast.watch import heartbeat, record
 from jurymast.watch.record import Firing
 
 LOOK_SECS: Final = 1.0
+ARRIVAL_SECS: Final = 120.0
+"""How long the one that `run` has started waits for the first beat: its bot may have been refused."""
 SPELL_SECS: Final = 60.0
 """One go at the exchange; another follows until nothing rests."""
 
@@ -78,6 +80,7 @@ class Watchdog:
         """Watch until the bot has ended, or is dead and dealt with. One that was stopped and wakes up again
         is watched on; a dead one that was dealt with in an earlier watch is not acted on twice."""
         state, fired = Deadman(), False
+        give_up_at = self._clock.monotonic() + ARRIVAL_SECS
         passed_over = self._history()
         while True:
             found = heartbeat.read(self._directory)
@@ -87,6 +90,10 @@ class Watchdog:
                 found = None
             state = deadman.look(state, None if found is None else found.beat, self._clock.monotonic())
             verdict = state.verdict(self._settings.silence_secs)
+            late = self._clock.monotonic() >= give_up_at
+            if verdict is Verdict.WAITING and self._settings.once and late and not fired:
+                self._say("no bot has come to life: nothing to watch")
+                return End.NOTHING_RESTED
             if verdict is Verdict.ENDED and self._settings.once:
                 return End.FIRED if fired else End.ORDERLY
             if verdict is Verdict.SILENT and state.beat is not None:

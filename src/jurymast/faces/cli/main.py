@@ -17,6 +17,7 @@ import click
 from jurymast import __version__
 from jurymast.domain.errors import JurymastError
 from jurymast.faces.cli.control import COMMANDS
+from jurymast.faces.cli.doctor import doctor
 from jurymast.faces.cli.exchange import exchange
 from jurymast.faces.cli.flatten import flatten
 from jurymast.faces.cli.options import DATA_DIR, data_dir_option, json_option
@@ -49,6 +50,7 @@ def cli() -> None:
 @click.option("--seed", type=click.IntRange(0, 2**31), help="Of every random choice.")
 @click.option("--cycles", type=click.IntRange(1), help="Stop after this many.")
 @click.option("--weather/--no-weather", default=None, help="Seeded outages of the emulated providers.")
+@click.option("--account", default="", help="Name of the account, typed: one gate before real money.")
 @json_option
 def run(
     config_file: Path | None,
@@ -56,6 +58,7 @@ def run(
     seed: int | None,
     cycles: int | None,
     weather: bool | None,
+    account: str,
     as_json: bool,
 ) -> None:
     """Run the bot until Ctrl-C. Paper trading unless the configuration names another host: SIMULATED
@@ -69,7 +72,7 @@ def run(
     config = running.load_config(config_file, data_dir=data_dir, seed=seed, weather=weather)
     arguments = [] if config_file is None else ["--config", str(config_file)]
     arguments += ["--data-dir", str(config.data_dir)]
-    running.run_bot(config, cycles=cycles, as_json=as_json, watchdog_arguments=arguments)
+    running.run_bot(config, cycles=cycles, as_json=as_json, watchdog_arguments=arguments, account=account)
 
 
 @cli.command()
@@ -182,6 +185,7 @@ for command in COMMANDS:
     cli.add_command(command)
 cli.add_command(flatten)
 cli.add_command(watchdog)
+cli.add_command(doctor)
 cli.add_command(sim)
 cli.add_command(exchange)
 cli.add_command(record)

@@ -68,16 +68,23 @@ def load_config(
 
 
 def run_bot(
-    config: Config, *, cycles: int | None, as_json: bool, watchdog_arguments: Sequence[str] = ()
+    config: Config,
+    *,
+    cycles: int | None,
+    as_json: bool,
+    watchdog_arguments: Sequence[str] = (),
+    account: str = "",
 ) -> None:
     """Run until the cycles are done or a signal comes; the screen shows it as it happens. A watchdog runs
     beside it where orders can outlive it."""
-    _cured(lambda: asyncio.run(_run(config, cycles, as_json, watchdog_arguments)))
+    _cured(lambda: asyncio.run(_run(config, cycles, as_json, watchdog_arguments, account)))
 
 
-async def _run(config: Config, cycles: int | None, as_json: bool, watchdog_arguments: Sequence[str]) -> None:
+async def _run(
+    config: Config, cycles: int | None, as_json: bool, watchdog_arguments: Sequence[str], account: str
+) -> None:
     show = _shower(as_json)
-    async with build(config, clock=SystemClock(), watch=show) as bot:
+    async with build(config, clock=SystemClock(), watch=show, account=account) as bot:
         with companion(config, watchdog_arguments):
             await _supervise(bot, cycles, as_json, show)
 

@@ -1,0 +1,132 @@
+"""Is everything fit to trade: a list of checks, each with its finding and its cure. Reads only."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from jurymast.app.config import Config
+from jurymast.app.control import ControlFile
+from jurymast.app.exchange import open_reach
+from jurymast.domain.errors import ExchangeError, JournalError, JurymastError
+from jurymast.domain.events import RunStarted
+from jurymast.domain.status import TradingState
+from jurymast.exchange.kalshi.exchange import KalshiExchange
+from jurymast.journal.queries import JournalReader
+from jurymast.ports import Clock
+
+ROOM_BYTES_MIN: Final = 50 * 1024 * 1024
+ROOM_BYTES_GOOD: Final = 500 * 1024 * 1024
+SKEW_SECS_MAX: Final = 10.0
+"""Kalshi takes a signature that is so far off; more than this was seen refused."""
+
+
+class Health(StrEnum):
+    """What a check came to."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One row of the doctor's list."""
+
+    name: str
+    health: Health
+    finding: str
+    cure: str = ""
+
+
+async def examine(config: Config, *, clock: Clock, exchange: KalshiExchange | None = None) -> list[Check]:
+    """Every check, in order; nothing is changed. Without ``exchange`` one is opened with the bot's key."""
+    rows = [
+        Check("config", Health.OK, "read, every value within its bounds"),
+        _disk(config),
+        _journal(config),
+        _demands(config, clock),
+    ]
+    async with AsyncExitStack() as stack:
+        if exchange is None:
+            try:
+                exchange = await open_reach(config, clock=clock, stack=stack, own_key=False)
+            except JurymastError as error:
+                return [*rows, Check("keys", Health.FAIL, str(error), "see docs/reference/settings.md")]
+        if exchange is None:
+            why = "the exchange lives inside the bot's process: nothing to ask while it does not run"
+            return [*rows, *(Check(name, Health.SKIP, why) for name in ("keys", "clock", "schema"))]
+        return [*rows, *[await check(exchange) for check in (_keys, _clock, _schema)]]
+
+
+def _disk(config: Config) -> Check:
+    place = config.data_dir
+    while not place.exists():
+        place = place.absolute().parent
+    free = shutil.disk_usage(place).free
+    finding = f"{free / 1024**2:,.0f} MB free at {place}"
+    if free < ROOM_BYTES_MIN:
+        return Check("disk", Health.FAIL, finding, "make room: without a journal there is no trading")
+    if free < ROOM_BYTES_GOOD:
+        return Check("disk", Health.WARN, finding, "make room soon")
+    return Check("disk", Health.OK, finding)
+
+
+def _journal(config: Config) -> Check:
+    if not config.journal_path.exists():
+        return Check("journal", Health.OK, "none yet: the first start makes it")
+    try:
+        with JournalReader(config.journal_path, strict=True) as journal:
+            journal.last(RunStarted)
+    except JournalError as error:
+        return Check("journal", Health.FAIL, str(error), "restore it, or move it aside and start anew")
+    return Check("journal", Health.OK, "readable by this version")
+
+
+def _demands(config: Config, clock: Clock) -> Check:
+    demands = ControlFile(config.data_dir, clock).demands()
+    if demands.floor is TradingState.ACTIVE:
+        return Check("demands", Health.OK, "nobody has stopped trading")
+    assert demands.state is not None  # noqa: S101 (narrowing: a floor has its demand)
+    cure = "jurymast resume --reason ..."
+    return Check("demands", Health.WARN, f"{demands.floor}: {demands.state.reason}", cure)
+
+
+async def _keys(exchange: KalshiExchange) -> Check:
+    return await _asked(
+        "keys", exchange.rest.account.get_balance, "accepted", "look at the id, the file and the scopes"
+    )
+
+
+async def _schema(exchange: KalshiExchange) -> Check:
+    async def read() -> None:
+        await exchange.rest.markets.get_status()
+        await exchange.rest.account.list_orders(status="resting")
+        await exchange.rest.account.list_positions()
+
+    return await _asked("schema", read, "account and status read as expected", "update this program")
+
+
+async def _clock(exchange: KalshiExchange) -> Check:
+    try:
+        told, ours = await exchange.rest.account.get_data_time(), await exchange.now()
+    except ExchangeError as error:
+        return Check("clock", Health.FAIL, str(error), "see keys")
+    skew = abs((ours - told).total_seconds()) / max(1.0, exchange.speed)
+    finding = f"{skew:.1f} s between our clock and what the exchange tells as of"
+    if skew > SKEW_SECS_MAX:
+        return Check("clock", Health.FAIL, finding, "set this machine's clock: signatures will be refused")
+    return Check("clock", Health.OK, finding)
+
+
+async def _asked(name: str, ask: Callable[[], Awaitable[object]], finding: str, cure: str) -> Check:
+    try:
+        await ask()
+    except ExchangeError as error:
+        return Check(name, Health.FAIL, str(error), cure)
+    return Check(name, Health.OK, finding)

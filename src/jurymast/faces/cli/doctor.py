@@ -1,0 +1,34 @@
+"""``doctor``: is everything fit to trade, and what to do where it is not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from jurymast.faces.cli.options import data_dir_option, json_option
+
+
+@click.command()
+@click.option("--config", "config_file", type=click.Path(path_type=Path, dir_okay=False), help="TOML file.")
+@data_dir_option
+@json_option
+def doctor(config_file: Path | None, data_dir: Path | None, as_json: bool) -> None:
+    """Look at disk, journal, demands, keys, clock and schema; reads only. Exit code 1 when a check failed."""
+    from jurymast.app.clock import SystemClock
+    from jurymast.app.doctor import Health, examine
+    from jurymast.faces.cli.running import load_config
+
+    config = load_config(config_file, data_dir=data_dir, seed=None, weather=None)
+    checks = asyncio.run(examine(config, clock=SystemClock()))
+    if as_json:
+        click.echo(json.dumps([asdict(check) for check in checks]))
+    for check in () if as_json else checks:
+        cure = f" -> {check.cure}" if check.cure else ""
+        click.echo(f"{check.health:<5} {check.name:<8} {check.finding}{cure}")
+    if any(check.health is Health.FAIL for check in checks):
+        sys.exit(1)
