@@ -13,7 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 COMMAND = re.compile(r"(?:uv run )?jurymast ((?:lab |exchange )?[a-z]+)")
-COMMANDS = {"run", "demo", "status", "why", "halt", "resume", "sim", "record"} | {
+COMMANDS = {
+    *("run", "demo", "status", "why", "sim", "record", "doctor", "watchdog"),
+    *("halt", "pause", "reduce", "flatten", "resume", "mode", "isolate", "restore", "failover"),
+} | {
     f"{group} {name}"
     for group, names in {
         "lab": ("serve", "fault", "clear", "faults"),
