@@ -65,7 +65,7 @@ class TestReading:
         (tmp_path / CONTROL).write_bytes(damage)
         ours = control(tmp_path)
         assert ours.demands().floor is TradingState.HALTED
-        ours.resume()
+        ours.resume("why")
         assert ours.demands().floor is TradingState.ACTIVE
         assert (tmp_path / "control.unreadable").read_bytes() == damage
 
@@ -88,7 +88,7 @@ class TestResume:
         wanted = ModeDemand("", START, mode=EmergencyMode.SUSPENDED)
         ours.change(lambda old: replace(with_state(old, PAUSE), mode=wanted, isolated=isolated))
         ours.halt("enough")
-        before = ours.resume()
+        before = ours.resume("why")
         assert before.floor is TradingState.HALTED
         after = ours.demands()
         assert (after.state, after.mode, dict(after.isolated)) == (None, None, isolated)

@@ -20,6 +20,7 @@ from jurymast.domain.provider import ProviderName
 from jurymast.domain.status import EmergencyMode, ProviderStatus, TradingState
 from jurymast.exchange.embedded.server.limits import UNLIMITED
 from jurymast.policy.demands import Demand, FlattenDemand, ModeDemand, Preference, StateDemand
+from jurymast.policy.judges import Trading
 from jurymast.policy.risk import ALLOWED
 from jurymast.testing.clock import FakeClock
 from order_world import order_intent
@@ -50,7 +51,7 @@ async def test_a_mode_by_hand_is_taken_over_journalled_and_taken_back(tmp_path: 
         await desk.look()
         assert bot.client.mode is EmergencyMode.MINIMAL
         await desk.look()
-        bot.control.resume()
+        bot.control.resume("why")
         await desk.look()
         assert bot.client.mode is EmergencyMode.MINIMAL
         assert bot.fallback.core.ladder.manual is EmergencyMode.NORMAL
@@ -173,3 +174,45 @@ async def test_a_reduction_works_positions_down_without_entering(tmp_path: Path)
         assert left[-1] < left[0]
     entered = [e for e in seen if isinstance(e, OrderIntended) and e.intent.purpose is Purpose.ENTRY]
     assert len(entered) == 1, "the one of this test"
+
+
+async def test_killed_ends_by_a_resume_alone_and_not_by_an_old_one(tmp_path: Path) -> None:
+    """KILLED outlives restarts and resumes of before; one said later, even with no bot running, ends it."""
+    clock = FakeClock()
+    async with bot_at(tmp_path, clock) as (bot, desk, _):
+        await desk.look()
+        bot.control.resume("of another day")
+        await desk.look()
+        clock.advance(60)
+        wanted = ModeDemand("runaway", clock.utc_now(), mode=EmergencyMode.KILLED)
+        bot.control.change(lambda old: replace(old, mode=wanted))
+        await desk.look()
+        assert bot.client.mode is EmergencyMode.KILLED
+        bot.control.change(lambda old: replace(old, mode=None))
+        until = clock.utc_now() + timedelta(minutes=5)
+        override = ModeDemand("please", clock.utc_now(), until, EmergencyMode.CONSERVATIVE, override=True)
+        bot.control.change(lambda old: replace(old, override=override))
+        await desk.look()
+        assert bot.client.mode is EmergencyMode.KILLED
+    clock.advance(60)
+    async with bot_at(tmp_path, clock) as (bot, desk, _):
+        await desk.look()
+        assert bot.client.mode is EmergencyMode.KILLED
+        control = bot.control
+    clock.advance(60)
+    control.resume("read the journal, it was the clock")
+    async with bot_at(tmp_path, clock) as (bot, desk, _):
+        await desk.look()
+        assert bot.client.mode is EmergencyMode.SUSPENDED
+
+
+async def test_an_override_never_passes_a_loss(tmp_path: Path) -> None:
+    """What the money calls for stays above a person's override of the providers."""
+    async with bot_at(tmp_path, FakeClock()) as (bot, desk, _):
+        at = bot.clock.utc_now()
+        override = ModeDemand("x", at, at + timedelta(minutes=5), EmergencyMode.NORMAL, override=True)
+        bot.control.change(lambda old: replace(old, override=override))
+        await desk.look()
+        assert bot.client.mode is EmergencyMode.NORMAL
+        bot.fallback.note_trading(Trading(reconciled=True, loss_bp=9_000))
+        assert bot.client.mode.severity >= EmergencyMode.SUSPENDED.severity

@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 
 from jurymast.domain.errors import ControlUnwritable
-from jurymast.policy.demands import NONE, REASON_CHARS_MAX, Demands, halted
+from jurymast.policy.demands import NONE, REASON_CHARS_MAX, Demand, Demands, halted
 from jurymast.ports import Clock
 from jurymast.watch.files import replace_file
 
@@ -101,14 +101,16 @@ class ControlFile:
         except OSError:
             self.halt_path.touch()
 
-    def resume(self) -> Demands:
-        """Take back whatever stops trading: the latch, the state, modes, an unfinished flattening.
+    def resume(self, reason: str) -> Demands:
+        """Take back whatever stops trading: the latch, the state, modes (KILLED too), a flattening.
 
         Returns what was in force before. Raises ControlUnwritable, and then nothing is taken back.
         """
         before = self.demands()
-        if self.path.exists():
-            self.change(lambda old: replace(old, state=None, mode=None, override=None, flatten=None))
+        lifted = Demand(reason[:REASON_CHARS_MAX], self._clock.utc_now())
+        self.change(
+            lambda old: replace(old, state=None, mode=None, override=None, flatten=None, lifted=lifted)
+        )
         try:
             self.halt_path.unlink(missing_ok=True)
         except OSError as error:

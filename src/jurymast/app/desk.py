@@ -12,8 +12,9 @@ from typing import Final
 import msgspec
 
 from jurymast.app.wiring import Bot
-from jurymast.domain.events import DemandsChanged
-from jurymast.domain.status import RouteState
+from jurymast.domain.events import DemandsChanged, ModeChanged
+from jurymast.domain.status import EmergencyMode, RouteState
+from jurymast.journal.queries import JournalReader
 from jurymast.policy.demands import NONE, Demand, Demands, FlattenDemand, sentences
 from jurymast.policy.liquidation import Sale, Unsold
 from jurymast.watch.files import replace_file
@@ -62,14 +63,19 @@ class ControlDesk:
             await self._bot.clock.sleep(LOOK_SECS)
 
     def _left_behind(self) -> Demands:
-        """What an earlier run did by hand and its journal has kept: isolated providers."""
+        """What an earlier run did by hand and its journal has kept: isolated providers, the end of KILLED."""
         records = self._bot.fallback.core.health.records.values()
         isolated = {
             record.route.provider: Demand(record.health.reason, self._bot.clock.utc_now())
             for record in records
             if record.health.state is RouteState.ISOLATED and record.health.reason.startswith(BY_HAND)
         }
-        return replace(NONE, isolated=isolated)
+        lifted = self._bot.control.demands().lifted
+        with JournalReader(self._bot.config.journal_path) as journal:
+            changed = journal.last(ModeChanged)
+        if changed is not None and lifted is not None and lifted.at > changed.at:
+            lifted = None  # said while no bot ran, of the mode that this one was left in: to be carried out
+        return replace(NONE, isolated=isolated, lifted=lifted)
 
     async def _apply(self, before: Demands, demands: Demands) -> None:
         bot = self._bot
@@ -83,11 +89,12 @@ class ControlDesk:
             else:
                 left = None if mode.until is None else mode.until - now
                 bot.fallback.enable_emergency_mode(mode.reason or "by hand", left, mode.mode)
+        if demands.lifted is not None and demands.lifted != before.lifted:
+            bot.fallback.disable_emergency_mode(demands.lifted.reason)
         if (override := demands.override) != before.override:
-            if override is None or override.until is None:
-                bot.fallback.end_override()
-            else:
-                bot.fallback.override_mode(override.mode, override.until - now)
+            mode_then = EmergencyMode.NORMAL if override is None else override.mode
+            until = now if override is None or override.until is None else override.until
+            bot.fallback.override_mode(mode_then, until - now)
         for name in demands.isolated.keys() - before.isolated.keys():
             bot.fallback.isolate_provider(name, f"{BY_HAND}{demands.isolated[name].reason}")
         for name in before.isolated.keys() - demands.isolated.keys():

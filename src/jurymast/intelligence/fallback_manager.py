@@ -50,7 +50,7 @@ from jurymast.domain.status import (
 from jurymast.intelligence.provider_manager import BudgetSpentError, ProviderManager
 from jurymast.intelligence.run import Run, Validate, Value
 from jurymast.policy import ladder as ladders
-from jurymast.policy.demands import KILLED, OVERRIDE_SECS_MAX
+from jurymast.policy.demands import OVERRIDE_SECS_MAX
 from jurymast.policy.facts import ActiveMoved, Fact, ModeMoved, ShareMoved
 from jurymast.policy.failover import Failover, FailoverSettings
 from jurymast.policy.health import EdgeMoved, ProviderMoved, Record, RouteMoved, prompt_class
@@ -116,7 +116,7 @@ class FallbackManager:
         self._emit = emit
         self._probing: set[Route] = set()
         self._shadows: set[asyncio.Task[None]] = set()
-        self._override: tuple[EmergencyMode, float] | None = None
+        self._override = (EmergencyMode.NORMAL, float("-inf"))
         self._first = providers.routes()[0].provider
         self._unaffordable_on: date | None = None
         self.core = Failover(
@@ -295,21 +295,17 @@ class FallbackManager:
 
     @property
     def mode(self) -> EmergencyMode:
-        """How far our judgement can be trusted now, or how far a person trusts it: see :meth:`override_mode`."""
-        evidence, override = self.core.ladder.mode, self._override
-        if override is None or self._clock.monotonic() >= override[1] or evidence.name == KILLED:
-            return evidence
-        return override[0].safest(self.core.ladder.manual)
+        """How far our judgement can be trusted now, or a person trusts it: see :meth:`override_mode`."""
+        mode, until = self._override
+        if self._clock.monotonic() >= until:
+            return self.core.ladder.mode
+        return ladders.overridden(self.core.ladder, mode, self.settings.ladder)
 
     def override_mode(self, mode: EmergencyMode, duration: timedelta) -> None:
-        """Act as in ``mode`` although the evidence calls for a safer one, for at most an hour. Demands of a
-        safer mode by hand stay above it, KILLED stays, and no hard cap asks for the mode."""
+        """Act as in ``mode`` although providers call for a safer one, for at most an hour; no time ends it.
+        What money, loss, data, orders or a demand call for stays above it, and so does KILLED."""
         secs = min(duration.total_seconds(), OVERRIDE_SECS_MAX)
         self._override = (mode, self._clock.monotonic() + secs)
-
-    def end_override(self) -> None:
-        """Follow the evidence again, at once."""
-        self._override = None
 
     @property
     def size_share(self) -> float:

@@ -109,6 +109,8 @@ class Demands:
     isolated: Mapping[ProviderName, Demand] = field(default_factory=dict)
     preferred: Preference | None = None
     flatten: FlattenDemand | None = None
+    lifted: Demand | None = None
+    """When and why a person last took everything back: what ends KILLED, if it was before that."""
 
     def in_force(self, now: datetime) -> Demands:
         """Without what has lapsed."""

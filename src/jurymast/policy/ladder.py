@@ -223,6 +223,16 @@ def lift(ladder: Ladder, reason: str, now: float, settings: LadderSettings) -> L
     return _moved(release(ladder), Floor(RISES[ladder.mode], f"by hand: {reason}"), now, settings)
 
 
+def overridden(ladder: Ladder, mode: EmergencyMode, settings: LadderSettings) -> EmergencyMode:
+    """``mode`` in spite of the evidence about providers, as far as a person may go: not out of KILLED, not
+    below what another judge or a demand calls for, and not out of SUSPENDED before the books are squared."""
+    unsure = ladder.trading is not None and not ladder.reconciled
+    if ladder.mode is EmergencyMode.KILLED or (ladder.mode is EmergencyMode.SUSPENDED and unsure):
+        return ladder.mode
+    floor = judged(ladder.thinking, ladder.trading, settings.judges)
+    return mode.safest(ladder.manual).safest(floor.mode)
+
+
 def share_of(ladder: Ladder, settings: LadderSettings) -> float:
     """How much of the full size judgement has earned back since its last loss."""
     if ladder.ramp_secs >= settings.ramp_secs:

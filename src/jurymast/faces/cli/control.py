@@ -161,11 +161,11 @@ def resume(reason: str, data_dir: Path | None) -> None:
     The way up is climbed rung by rung on evidence, as ever. Isolated providers stay isolated.
     """
     control = control_of(data_dir)
-    before = control.resume()
+    before = control.resume(reason)
     stopped = replace(before, isolated={}, preferred=None)
     told = rules.sentences(stopped, now())
     if not told:
-        click.echo("nothing was demanded: nothing to take back")
+        click.echo("nothing was demanded; if the bot is KILLED by its own evidence, that is ended too")
         return
     click.echo(f"resumed ({reason}): taken back")
     for line in told:
