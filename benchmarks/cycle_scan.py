@@ -68,8 +68,11 @@ class InstantJudge:
     size_share = 1.0
     asked = 0
 
-    def note_trading(self, trading: Trading) -> None:
-        del trading
+    def note_trading(self, trading: Trading, now: datetime | None = None) -> None:
+        del trading, now
+
+    def recall(self, snapshot: MarketSnapshot) -> None:
+        del snapshot
 
     async def get_trading_decision(
         self, snapshot: MarketSnapshot, evidence: tuple[EvidenceItem, ...] = (), *, deadline_secs: float

@@ -32,7 +32,8 @@ from jurymast.domain.provider import (
 from jurymast.domain.provider import Failure as ProviderFailure
 from jurymast.domain.status import EmergencyMode
 from jurymast.intelligence.assembly import connect
-from jurymast.intelligence.enhanced_client import EnhancedAIClient, decision_id
+from jurymast.intelligence.emergency import decision_id
+from jurymast.intelligence.enhanced_client import EnhancedAIClient
 from jurymast.intelligence.fallback_manager import FallbackManager, FallbackSettings
 from jurymast.intelligence.prompts import (
     EVIDENCE_CHARS_MAX,

@@ -137,12 +137,12 @@ def _tick(joint: Joint) -> Joint:
 
 def _thought(**changes: float) -> Move:
     return lambda joint: replace(
-        joint, ladder=ladder.thought(joint.ladder, replace(joint.ladder.thinking, **changes))
+        joint, ladder=ladder.told(joint.ladder, replace(joint.ladder.thinking, **changes))
     )
 
 
 def _traded(trading: Trading) -> Move:
-    return lambda joint: replace(joint, ladder=ladder.traded(joint.ladder, trading))
+    return lambda joint: replace(joint, ladder=ladder.told(joint.ladder, trading))
 
 
 def _lifted(joint: Joint) -> Joint:
@@ -246,8 +246,8 @@ def _recovers(joint: Joint, known: dict[Joint, bool]) -> bool:
 
 def _good(joint: Joint) -> Joint:
     joint = _lifted(replace(joint, able=1, ladder=ladder.release(joint.ladder)))
-    moved = ladder.thought(joint.ladder, Thinking())
-    joint = replace(joint, ladder=ladder.traded(moved, Trading(reconciled=True)) if moved.trading else moved)
+    moved = ladder.told(joint.ladder, Thinking())
+    joint = replace(joint, ladder=ladder.told(moved, Trading(reconciled=True)) if moved.trading else moved)
     if joint.health.usable:
         joint = MOVES["success"](joint)
     elif joint.health.state is not RouteState.ISOLATED and joint.health.next_probe_at <= 0.0:

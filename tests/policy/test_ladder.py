@@ -25,12 +25,12 @@ from jurymast.policy.ladder import (
     revive,
     share_of,
     step,
-    thought,
-    traded,
+    told,
     turns,
     unanswered,
     why_not_higher,
 )
+from jurymast.policy.restart import Earlier
 
 SETTINGS = LadderSettings()
 NORMAL, CONSERVATIVE = EmergencyMode.NORMAL, EmergencyMode.CONSERVATIVE
@@ -134,11 +134,11 @@ def test_the_way_up_is_one_rung_per_dwell_with_new_answers_each() -> None:
 
 def test_a_restart_is_no_way_around_the_damping_of_flaps() -> None:
     """The mode and the times of its changes go on; a rise that was held before the restart stays held."""
-    flapped = revive(MINIMAL, (100.0, 200.0, 300.0, 400.0), 500.0, SETTINGS)
+    flapped = revive(Earlier(MINIMAL, (100.0, 200.0, 300.0, 400.0)), 500.0, SETTINGS)
     assert (flapped.mode, flapped.entered_at, flapped.held_until) == (MINIMAL, 500.0, 4_000.0)
     assert step(proved(flapped), FULL, 3_999.0, SETTINGS).mode is MINIMAL
     assert step(proved(flapped), FULL, 4_000.0, SETTINGS).mode is CONSERVATIVE
-    long_ago = revive(MINIMAL, (100.0, 200.0, 300.0, 400.0), 4_000.0, SETTINGS)
+    long_ago = revive(Earlier(MINIMAL, (100.0, 200.0, 300.0, 400.0)), 4_000.0, SETTINGS)
     assert (long_ago.changes, long_ago.held_until) == ((), -math.inf)
 
 
@@ -254,12 +254,12 @@ def test_a_hand_never_makes_it_riskier() -> None:
 
 def test_opinions_that_are_left_make_an_outage_cached_for_a_while() -> None:
     """All out with opinions cached is CACHED; a quarter of an hour later, or without one, it is MINIMAL."""
-    kept = thought(Ladder(), Thinking(cached=2))
+    kept = told(Ladder(), Thinking(cached=2))
     dark = step(kept, DARK, 0.0, SETTINGS)
     assert (dark.mode, dark.reason) == (CACHED, "no provider answers, 2 opinions cached")
     assert step(dark, DARK, 899.0, SETTINGS).mode is CACHED
     assert step(dark, DARK, 900.0, SETTINGS).mode is MINIMAL
-    assert step(thought(dark, Thinking()), DARK, 1.0, SETTINGS).mode is MINIMAL
+    assert step(told(dark, Thinking()), DARK, 1.0, SETTINGS).mode is MINIMAL
     failing = step(unanswered(unanswered(unanswered(kept))), FULL, 0.0, SETTINGS)
     assert failing.mode is CACHED
     assert step(proved(dark), FULL, 30.0, SETTINGS).mode is CONSERVATIVE
@@ -268,27 +268,27 @@ def test_opinions_that_are_left_make_an_outage_cached_for_a_while() -> None:
 def test_suspended_is_left_on_answers_and_squared_books_only() -> None:
     """A quarter of an hour, ten answers and a clean reconciliation after it was entered: all three."""
     bad, clean = Trading(mismatch="T: ours 1, exchange 2"), Trading(reconciled=True)
-    down = step(traded(Ladder(), bad), FULL, 0.0, SETTINGS)
+    down = step(told(Ladder(), bad), FULL, 0.0, SETTINGS)
     assert (down.mode, down.reason) == (SUSPENDED, "books differed: T: ours 1, exchange 2")
     proven = proved(down, 10)
     assert step(proven, FULL, 900.0, SETTINGS).mode is SUSPENDED
-    assert step(traded(proven, Trading()), FULL, 900.0, SETTINGS).mode is SUSPENDED
-    assert "a clean reconciliation missing" in why_not_higher(traded(proven, Trading()), 900.0, SETTINGS)
-    squared = traded(proven, clean)
+    assert step(told(proven, Trading()), FULL, 900.0, SETTINGS).mode is SUSPENDED
+    assert "a clean reconciliation missing" in why_not_higher(told(proven, Trading()), 900.0, SETTINGS)
+    squared = told(proven, clean)
     assert step(squared, FULL, 899.0, SETTINGS).mode is SUSPENDED
-    assert step(traded(proved(down, 9), clean), FULL, 900.0, SETTINGS).mode is SUSPENDED
+    assert step(told(proved(down, 9), clean), FULL, 900.0, SETTINGS).mode is SUSPENDED
     assert step(squared, FULL, 900.0, SETTINGS).mode is MINIMAL
     assert not step(squared, FULL, 900.0, SETTINGS).reconciled
 
 
 def test_killed_is_ended_by_a_person_with_a_reason_into_suspended() -> None:
     """No answer, book, time or restart ends it, nor a release; what still calls for it brings it back."""
-    doubled = traded(Ladder(), Trading(doubled="jm-1"))
+    doubled = told(Ladder(), Trading(doubled="jm-1"))
     killed = step(doubled, FULL, 0.0, SETTINGS)
     assert killed.mode is KILLED
-    well = release(proved(traded(killed, Trading(reconciled=True)), 99))
+    well = release(proved(told(killed, Trading(reconciled=True)), 99))
     assert step(well, FULL, 1e9, SETTINGS).mode is KILLED
-    assert step(revive(KILLED, (), 0.0, SETTINGS), FULL, 1e9, SETTINGS).mode is KILLED
+    assert step(revive(Earlier(KILLED, ()), 0.0, SETTINGS), FULL, 1e9, SETTINGS).mode is KILLED
     with pytest.raises(ValueError, match="says why"):
         lift(well, " ", 1e9, SETTINGS)
     lifted = lift(well, "found and mended", 1e9, SETTINGS)
@@ -319,7 +319,7 @@ def test_size_comes_back_by_halves_of_answered_questions() -> None:
 @pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
 def test_a_restart_keeps_how_far_size_had_come_back(share: float) -> None:
     """A restart earns no size and loses at most what the present step had earned."""
-    assert share_of(revive(NORMAL, (), 0.0, SETTINGS, share), SETTINGS) == share
+    assert share_of(revive(Earlier(size_share=share), 0.0, SETTINGS), SETTINGS) == share
 
 
 def test_a_fall_that_goes_on_is_one_change_of_course() -> None:
@@ -383,11 +383,11 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule(thinking=THOUGHTS)
     def a_look_at_our_means(self, thinking: Thinking) -> None:
-        self.ladder = thought(self.ladder, thinking)
+        self.ladder = told(self.ladder, thinking)
 
     @rule(trading=REPORTS)
     def a_report_of_trading(self, trading: Trading) -> None:
-        self.ladder = traded(self.ladder, trading)
+        self.ladder = told(self.ladder, trading)
 
     @rule()
     def a_person_ends_killed(self) -> None:

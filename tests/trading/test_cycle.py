@@ -26,12 +26,18 @@ from jurymast.domain.market import MarketSnapshot, Side
 from jurymast.domain.money import CENT, CONTRACT, USD
 from jurymast.domain.order import OrderIntent, OrderStatus, Purpose
 from jurymast.domain.status import EmergencyMode, TradingState
+from jurymast.policy.emergency import TABLE
 from jurymast.policy.risk import RiskSettings
 from jurymast.trading.cycle import CycleSettings
 from jurymast.trading.gateway import RESOLVE_TRIES, client_order_id
 
 ACTIVE, REDUCING, HALTED = TradingState
 TEN = tuple(question(f"Q-{place}") for place in range(10))
+
+QUICKLY_OLD = {
+    mode: replace(row, forecast_age_secs_max=min(row.forecast_age_secs_max, 90.0))
+    for mode, row in TABLE.items()
+}
 
 
 def gates(lab: Desk) -> list[tuple[str, str]]:
@@ -630,7 +636,7 @@ class TestModes:
     @pytest.mark.parametrize("change", ["old", "reducing", "unheard"])
     async def test_a_resting_entry_without_a_standing_forecast_is_left_to_expire(self, change: str) -> None:
         """An old forecast, books in doubt, or an exchange that refuses: the expiry comes as it was set."""
-        lab = desk(settings=CycleSettings(forecast_age_secs_max=90.0))
+        lab = desk(settings=CycleSettings(table=QUICKLY_OLD))
         await resting_entry(lab)
         if change == "reducing":
             lab.house.set_position("Q-1", 100, 0)

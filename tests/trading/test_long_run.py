@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 
@@ -26,6 +27,7 @@ from jurymast.domain.money import CENT, CONTRACT
 from jurymast.domain.order import Purpose
 from jurymast.domain.status import TradingState
 from jurymast.exchange.questions import load_bundle
+from jurymast.policy.emergency import TABLE
 from jurymast.policy.exits import ExitSettings
 from jurymast.ports import Clock
 from jurymast.testing.clock import FakeClock
@@ -42,7 +44,7 @@ QUESTIONS = tuple(each for each in load_bundle() if each.listed_at < BEGIN < eac
 SETTINGS = CycleSettings(
     decisions_max=12,
     ask_again_secs=3_600.0,
-    forecast_age_secs_max=12 * 3_600.0,
+    table={mode: replace(row, forecast_age_secs_max=12 * 3_600.0) for mode, row in TABLE.items()},
     exits=ExitSettings(take_profit_at=94 * CENT, hard_market_cap_bp=185),
 )
 """Eager to leave, so that every kind of exit happens within the days played."""

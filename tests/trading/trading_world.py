@@ -53,7 +53,7 @@ from jurymast.exchange.kalshi.pace import Pace
 from jurymast.exchange.kalshi.rest import KalshiRest
 from jurymast.exchange.kalshi.signing import Signer, generate_pem
 from jurymast.exchange.questions import BundledEvidence, Question
-from jurymast.intelligence.enhanced_client import decision_id
+from jurymast.intelligence.emergency import decision_id
 from jurymast.policy.judges import Trading
 from jurymast.ports import Clock, Journal
 from jurymast.testing.clock import FakeClock
@@ -328,6 +328,7 @@ class ScriptedJudge:
         self.mode = EmergencyMode.NORMAL
         self.size_share = 1.0
         self.reports: list[Trading] = []
+        self.kept: dict[str, Decision] = {}
         self.views: dict[str, int] = {}
         self.asked: list[str] = []
         self.most_at_once = 0
@@ -375,8 +376,11 @@ class ScriptedJudge:
             **common,
         )
 
-    def note_trading(self, trading: Trading) -> None:
+    def note_trading(self, trading: Trading, now: datetime | None = None) -> None:
         self.reports.append(trading)
+
+    def recall(self, snapshot: MarketSnapshot) -> Decision | None:
+        return self.kept.get(snapshot.ticker)
 
     def get_system_status(self) -> SystemStatus:
         healthy = {ProviderName.XAI: ProviderStatus.HEALTHY}

@@ -25,6 +25,7 @@ from jurymast.domain.provider import Route
 from jurymast.domain.status import EmergencyMode
 from jurymast.journal.queries import JournalReader
 from jurymast.journal.sqlite import SqliteJournal
+from jurymast.policy.cached import OPINIONS_MAX, Opinions
 from jurymast.policy.detector import RouteHealth, revive
 from jurymast.policy.interlocks import SettledForecast
 from jurymast.policy.ladder import turns
@@ -46,6 +47,10 @@ def earlier_run(journal: SqliteJournal, clock: Clock, config: Config) -> Earlier
         window = timedelta(seconds=config.ladder.flap_window_secs)
         moved = [recorded.event for recorded in reader.since(wall - window, (ModeChanged,))]
         share = reader.last(SizeShareChanged)
+        opinions = Opinions()
+        said = reader.events([DecisionMade, DecisionAbstained], newest_first=True, limit=2 * OPINIONS_MAX)
+        for recorded in reversed(said):
+            opinions.apply(recorded.event)
         midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
         paid = reader.since(midnight, _PAID)
     return Earlier(
@@ -55,6 +60,7 @@ def earlier_run(journal: SqliteJournal, clock: Clock, config: Config) -> Earlier
             for event in reversed(moved)
             if isinstance(event, ModeChanged)
         ),
+        opinions=opinions,
         size_share=share.new if share is not None else 1.0,
         healths=healths,
         spent=sum(_cost(recorded.event) for recorded in paid),

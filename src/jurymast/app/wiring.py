@@ -141,6 +141,7 @@ async def build(
                 budget_per_day=config.budget_per_day,
                 seed=config.bot.seed,
                 earlier=earlier_run(journal, clock, config),
+                table=config.table,
             )
         )
         control = ControlFile(config.data_dir, clock)
@@ -237,7 +238,7 @@ def _cycle_settings(config: Config, concurrency_max: int | None, cap: Micros | N
         decisions_max=trading.decisions_per_cycle,
         concurrency_max=concurrency_max or trading.concurrency,
         ask_again_secs=trading.ask_again_secs,
-        forecast_age_secs_max=trading.forecast_age_secs_max,
+        table=config.table,
         secs_to_close_max=trading.days_to_close_max * DAY_SECS,
         risk=RiskSettings(
             order_cost_max=min(trading.order_cost_usd_max * USD, USD_MAX if cap is None else cap),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from jurymast.domain.money import Micros
+from jurymast.domain.money import Centi, Micros
 from jurymast.domain.provider import FailureKind, ProviderName, Route, Tier
 from jurymast.domain.status import EmergencyMode
 from jurymast.domain.word import Word
@@ -73,6 +73,7 @@ class Rung(Word):
     PRIMARY = "primary"
     FAILOVER = "failover"
     LOCAL = "local"
+    CACHED = "cached"
     EMERGENCY = "emergency"
 
 
@@ -102,8 +103,27 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class CachedFrom:
+    """Where an opinion comes from that is used again: the decision, its market then, and what is left of it.
+
+    ``market_price`` is the mid of YES then, ``share`` what its edge has faded to by ``half_life_secs``.
+    """
+
+    decision_id: str
+    as_of: datetime
+    market_price: Micros
+    age_secs: float
+    half_life_secs: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
-    """A usable forecast, who gave it and what it is worth."""
+    """A usable forecast, who gave it and what it is worth.
+
+    ``rules_hash``, ``spread`` and ``volume_24h`` are of the market as it was asked about: an opinion that is
+    used again is void when they have changed. ``cached`` is set when it is one.
+    """
 
     decision_id: str
     ticker: str
@@ -121,6 +141,10 @@ class Decision:
     reason: str
     attempts: tuple[Attempt, ...] = ()
     simulated: bool = False
+    rules_hash: str = ""
+    spread: Micros = 0
+    volume_24h: Centi = 0
+    cached: CachedFrom | None = None
 
     @property
     def provider(self) -> ProviderName:

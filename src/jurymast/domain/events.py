@@ -289,6 +289,19 @@ class ApiDrifted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EmergencyShadowed(Event):
+    """What would have been decided without any provider, beside a decision of one: the last line at work.
+
+    ``held`` when it would have been nothing. ``difference_pct`` is how far the probability of the cached
+    opinion was from the one that counted, None without one.
+    """
+
+    held: bool
+    detail: str
+    difference_pct: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CycleFinished(Event):
     """Totals of one trading cycle, with the portfolio after it. Money in micro-dollars."""
 

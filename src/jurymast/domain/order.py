@@ -68,6 +68,8 @@ class OrderIntent:
     time_in_force: TimeInForce
     reason: str
     expires_at: datetime | None = None
+    cached: bool = False
+    """Whether it rests on an opinion that was cached."""
 
     def __post_init__(self) -> None:
         if self.count <= 0:

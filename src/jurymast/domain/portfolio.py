@@ -15,7 +15,8 @@ class Exposure:
 
     ``by_market`` and ``by_event`` are what can be lost: cost of positions plus cost of resting entries.
     ``new_risk_hour`` and ``new_risk_day`` are what entries committed in the last hour and day of exchange
-    time. ``busy`` are the tickers with an order that may still fill.
+    time, ``cached_hour`` and ``cached_day`` the part of it that rests on cached opinions. ``busy`` are the
+    tickers with an order that may still fill.
     """
 
     equity: Micros
@@ -25,6 +26,8 @@ class Exposure:
     by_event: Mapping[str, Micros]
     new_risk_hour: Micros = 0
     new_risk_day: Micros = 0
+    cached_hour: Micros = 0
+    cached_day: Micros = 0
     busy: frozenset[str] = frozenset()
 
     @property

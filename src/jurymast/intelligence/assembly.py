@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import ProviderConfig, ProviderName
+from jurymast.domain.status import EmergencyMode
 from jurymast.intelligence.enhanced_client import EnhancedAIClient
 from jurymast.intelligence.fallback_manager import Emit, FallbackManager, FallbackSettings
 from jurymast.intelligence.provider_manager import (
@@ -18,6 +19,7 @@ from jurymast.intelligence.provider_manager import (
 )
 from jurymast.intelligence.providers.catalogue import Catalogue
 from jurymast.intelligence.providers.transport import AiohttpTransport
+from jurymast.policy.emergency import TABLE, ModeRules
 from jurymast.policy.restart import NOTHING_EARLIER, Earlier
 from jurymast.ports import Clock
 
@@ -39,10 +41,12 @@ async def connect(
     budget_per_day: Micros,
     seed: int = 0,
     earlier: Earlier = NOTHING_EARLIER,
+    table: Mapping[EmergencyMode, ModeRules] = TABLE,
 ) -> AsyncIterator[EnhancedAIClient]:
     """The AI layer over these providers, on one transport; closed in order at the end.
 
-    ``budget_per_day`` is a hard limit in micro-dollars; ``earlier`` is what the run before left.
+    ``budget_per_day`` is a hard limit in micro-dollars; ``earlier`` is what the run before left; ``table`` is
+    what each mode allows.
     Raises ConfigError for a model without a known price.
     """
     transport, catalogue = AiohttpTransport(), Catalogue()
@@ -52,7 +56,7 @@ async def connect(
             providers, clock=clock, catalogue=catalogue, budget_per_day=budget_per_day, spent=earlier.spent
         )
         fallback = FallbackManager(
-            manager, clock=clock, emit=emit, settings=settings, seed=seed, earlier=earlier
+            manager, clock=clock, emit=emit, settings=settings, seed=seed, earlier=earlier, table=table
         )
         try:
             yield EnhancedAIClient(fallback, clock=clock, emit=emit)

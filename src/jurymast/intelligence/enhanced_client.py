@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
+import math
 from dataclasses import dataclass
-from typing import TypeAlias
+from datetime import datetime
+from typing import Final, TypeAlias, TypeVar
 
 from jurymast.domain.decision import Abstain, AbstainReason, Attempt, Decision, Forecast, Rung
-from jurymast.domain.events import DecisionAbstained, DecisionMade
+from jurymast.domain.events import DecisionAbstained, DecisionMade, EmergencyShadowed
 from jurymast.domain.market import EvidenceItem, MarketSnapshot
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import AIRequest, AIResponse, Message
 from jurymast.domain.status import EmergencyMode, SystemStatus
+from jurymast.intelligence.emergency import decision_id
 from jurymast.intelligence.fallback_manager import Answered, Emit, FallbackManager, Unanswered
 from jurymast.intelligence.prompts import forecast_request
-from jurymast.policy.emergency import TABLE
+from jurymast.policy.cached import rules_hash
 from jurymast.policy.judges import Trading
 from jurymast.policy.parsing import ModelAbstained, Rejected, parse_forecast
 from jurymast.ports import Clock
 
 _Belief: TypeAlias = Forecast | ModelAbstained
+_NOBODY: Final = frozenset(
+    {AbstainReason.ALL_PROVIDERS_FAILED, AbstainReason.NO_ROUTE, AbstainReason.AI_BUDGET_SPENT}
+)
+"""Nobody has answered: what was said before may still count."""
+_Answer = TypeVar("_Answer", Decision, Abstain, Decision | Abstain)
 _Outcome: TypeAlias = Answered[_Belief] | Unanswered
 
 
@@ -43,6 +50,7 @@ class EnhancedAIClient:
         self.fallback_manager = fallback
         self._clock = clock
         self._emit = emit
+        self._shadowed_at = -math.inf
 
     async def get_trading_decision(
         self, snapshot: MarketSnapshot, evidence: tuple[EvidenceItem, ...] = (), *, deadline_secs: float
@@ -54,7 +62,7 @@ class EnhancedAIClient:
             market_price=snapshot.book.mid if snapshot.book.two_sided else 0,
             started=self._clock.monotonic(),
         )
-        if not TABLE[self.fallback_manager.mode].ask_ai:
+        if not self.fallback_manager.rules.ask_ai:
             return self.get_emergency_decision(snapshot)
         try:
             outcome = await self._ask(snapshot, evidence, deadline_secs)
@@ -74,17 +82,14 @@ class EnhancedAIClient:
             forecast_request(snapshot, evidence), validate, deadline_secs=deadline_secs, compare=_distance
         )
 
-    def get_emergency_decision(self, snapshot: MarketSnapshot) -> Abstain:
-        """What is decided without any model: no new risk, and why."""
-        question = _Question(
-            decision_id(snapshot),
-            snapshot,
-            snapshot.book.mid if snapshot.book.two_sided else 0,
-            self._clock.monotonic(),
-        )
-        status = self.fallback_manager.get_system_status()
-        detail = f"mode {status.mode}: {status.mode_reason}"
-        return self._abstained(question, AbstainReason.EMERGENCY_MODE, detail)
+    def get_emergency_decision(self, snapshot: MarketSnapshot) -> Decision | Abstain:
+        """What is decided without any model: an opinion of before with its age, or a hold, and why."""
+        return self._told(self.fallback_manager.get_emergency_decision(snapshot))
+
+    def recall(self, snapshot: MarketSnapshot) -> Decision | None:
+        """A provider's opinion of before, as far as it still counts in the market as it is now."""
+        kept = self.fallback_manager.get_emergency_decision(snapshot)
+        return kept if isinstance(kept, Decision) else None
 
     async def get_completion(
         self, prompt: str, *, max_output_tokens: int = 2_000, deadline_secs: float = 60.0
@@ -110,12 +115,22 @@ class EnhancedAIClient:
     def size_share(self) -> float:
         return self.fallback_manager.size_share
 
-    def note_trading(self, trading: Trading) -> None:
-        """How well the trading rooms know what they do: evidence for the mode."""
-        self.fallback_manager.note_trading(trading)
+    def note_trading(self, trading: Trading, now: datetime | None = None) -> None:
+        """How well the trading rooms know what they do, at exchange time ``now``: evidence for the mode."""
+        self.fallback_manager.note_trading(trading, now)
 
     def _concluded(self, question: _Question, outcome: _Outcome) -> Decision | Abstain:
         if isinstance(outcome, Unanswered):
+            if outcome.reason in _NOBODY:
+                return self._told(
+                    self.fallback_manager.get_emergency_decision(
+                        question.snapshot,
+                        why=outcome.detail,
+                        reason=outcome.reason,
+                        attempts=outcome.attempts,
+                        secs=self._clock.monotonic() - question.started,
+                    )
+                )
             return self._abstained(question, outcome.reason, outcome.detail, attempts=outcome.attempts)
         if isinstance(outcome.value, ModelAbstained):
             return self._abstained(
@@ -138,16 +153,44 @@ class EnhancedAIClient:
             reason=_story(outcome),
             attempts=outcome.attempts,
             simulated=outcome.response.simulated,
+            rules_hash=rules_hash(question.snapshot.market),
+            spread=question.snapshot.book.spread if question.snapshot.book.two_sided else 0,
+            volume_24h=question.snapshot.volume_24h,
         )
+        self._shadow(decision, question.snapshot)
+        return self._told(decision)
+
+    def _shadow(self, decision: Decision, snapshot: MarketSnapshot) -> None:
+        """Now and then, what would have been decided without any provider: the last line, proven daily."""
+        now, every_secs = self._clock.monotonic(), self.fallback_manager.settings.shadow_free_secs
+        if not every_secs or now - self._shadowed_at < every_secs:
+            return
+        self._shadowed_at = now
+        rule = self.fallback_manager.get_emergency_decision(snapshot)
+        held = isinstance(rule, Abstain)
+        difference = None if isinstance(rule, Abstain) else _distance(decision.forecast, rule.forecast)
         self._emit(
-            DecisionMade(
+            EmergencyShadowed(
                 at=decision.decided_at,
                 decision_id=decision.decision_id,
                 ticker=decision.ticker,
-                decision=decision,
+                held=held,
+                detail=rule.detail if isinstance(rule, Abstain) else rule.reason,
+                difference_pct=difference,
             )
         )
-        return decision
+
+    def _told(self, answer: _Answer) -> _Answer:
+        """Report an answer as it is given, and keep what a provider said."""
+        event: DecisionMade | DecisionAbstained
+        thread = {"at": answer.decided_at, "decision_id": answer.decision_id, "ticker": answer.ticker}
+        if isinstance(answer, Decision):
+            event = DecisionMade(**thread, decision=answer)  # type: ignore[arg-type]  # each by its name
+        else:
+            event = DecisionAbstained(**thread, abstain=answer)  # type: ignore[arg-type]  # each by its name
+        self.fallback_manager.remember(event)
+        self._emit(event)
+        return answer
 
     def _abstained(
         self,
@@ -176,21 +219,7 @@ class EnhancedAIClient:
             served_model=answered.response.served_model if answered else "",
             simulated=answered.response.simulated if answered else False,
         )
-        self._emit(
-            DecisionAbstained(
-                at=abstain.decided_at,
-                decision_id=abstain.decision_id,
-                ticker=abstain.ticker,
-                abstain=abstain,
-            )
-        )
-        return abstain
-
-
-def decision_id(snapshot: MarketSnapshot) -> str:
-    """The same for the same market at the same instant of exchange time, in any run."""
-    text = f"{snapshot.ticker}|{snapshot.as_of.isoformat()}"
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return self._told(abstain)
 
 
 def _distance(one: _Belief, other: _Belief) -> int | None:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Generic
 
-from jurymast.domain.decision import AbstainReason, Attempt, Rung
+from jurymast.domain.decision import Abstain, AbstainReason, Attempt, Decision, Rung
 from jurymast.domain.errors import ProviderError
 from jurymast.domain.events import (
+    DecisionAbstained,
+    DecisionMade,
     EdgeChanged,
     Event,
     FailedOver,
@@ -27,6 +29,7 @@ from jurymast.domain.events import (
     ShadowAnswered,
     SizeShareChanged,
 )
+from jurymast.domain.market import MarketSnapshot
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import (
     AIRequest,
@@ -47,10 +50,12 @@ from jurymast.domain.status import (
     RouteState,
     SystemStatus,
 )
+from jurymast.intelligence.emergency import emergency_answer
 from jurymast.intelligence.provider_manager import BudgetSpentError, ProviderManager
 from jurymast.intelligence.run import Run, Validate, Value
 from jurymast.policy import ladder as ladders
 from jurymast.policy.demands import OVERRIDE_SECS_MAX
+from jurymast.policy.emergency import TABLE, ModeRules
 from jurymast.policy.facts import ActiveMoved, Fact, ModeMoved, ShareMoved
 from jurymast.policy.failover import Failover, FailoverSettings
 from jurymast.policy.health import EdgeMoved, ProviderMoved, Record, RouteMoved, prompt_class
@@ -108,7 +113,11 @@ class FallbackManager:
         settings: FallbackSettings | None = None,
         seed: int = 0,
         earlier: Earlier = NOTHING_EARLIER,
+        table: Mapping[EmergencyMode, ModeRules] = TABLE,
     ) -> None:
+        self.table = table
+        self.opinions = earlier.opinions
+        self._exchange_at: datetime | None = None
         self.settings = settings or FallbackSettings()
         self.failover_history: deque[FailoverEvent] = deque(maxlen=FAILOVERS_KEPT)
         self._providers = providers
@@ -257,6 +266,8 @@ class FallbackManager:
         self._note_means()
         due = self.core.due_probes(self._clock.monotonic())
         self._report()
+        killed = self.mode is EmergencyMode.KILLED  # a person decides what leaves the house
+        due = [] if killed else due
         asked = [r for r in due if r not in self._probing and self._providers.can_probe(r)]
         self._probing.update(asked)  # before anything waits: another caller may be here next
         await asyncio.gather(*(self._probe(route) for route in asked))
@@ -268,7 +279,11 @@ class FallbackManager:
         used = budget.spent / budget.limit if budget.limit else 0.0
         if self._unaffordable_on == budget.day:
             used = 1.0
-        self.core.thought(Thinking(budget_used=used), self._clock.monotonic())
+        cached = 0
+        if self._exchange_at is not None:
+            age_secs_max = self.table[EmergencyMode.CACHED].cached_age_secs_max
+            cached = self.opinions.usable(self._exchange_at, age_secs_max)
+        self.core.told(Thinking(cached, used), self._clock.monotonic())
 
     async def _probe(self, route: Route) -> HealthCheckResult:
         self._probing.add(route)
@@ -335,9 +350,50 @@ class FallbackManager:
             self.core.lift(reason, now)
         self._report()
 
-    def note_trading(self, trading: Trading) -> None:
-        """How well the trading rooms know what they do, once a cycle: evidence for the mode."""
-        self.core.traded(trading, self._clock.monotonic())
+    @property
+    def rules(self) -> ModeRules:
+        """What the mode as it is now allows."""
+        return self.table[self.mode]
+
+    def get_emergency_decision(
+        self,
+        snapshot: MarketSnapshot,
+        *,
+        why: str = "",
+        reason: AbstainReason = AbstainReason.EMERGENCY_MODE,
+        attempts: tuple[Attempt, ...] = (),
+        secs: float = 0.0,
+    ) -> Decision | Abstain:
+        """What is decided without any provider: an opinion of before with its age, or a typed hold.
+
+        Never raises. ``why`` defaults to the mode and its reason; ``attempts`` were made before.
+        """
+        return emergency_answer(
+            snapshot,
+            self.opinions,
+            self.rules,
+            mode=self.mode,
+            why=why or f"mode {self.mode}: {self.core.ladder.reason}",
+            now=self._clock.utc_now(),
+            reason=reason,
+            attempts=attempts,
+            secs=secs,
+        )
+
+    def remember(self, event: DecisionMade | DecisionAbstained) -> None:
+        """Keep what a provider has said of a market; what was said without one is none of it."""
+        self.opinions.apply(event)
+        source = event.decision if isinstance(event, DecisionMade) else event.abstain
+        self._exchange_at = source.as_of
+
+    def note_trading(self, trading: Trading, now: datetime | None = None) -> None:
+        """How well the trading rooms know what they do, once a cycle: evidence for the mode.
+
+        ``now`` is exchange time, when it is known.
+        """
+        self._exchange_at = now or self._exchange_at
+        self._note_means()
+        self.core.told(trading, self._clock.monotonic())
         self._report()
 
     async def initiate_failover(

@@ -12,6 +12,7 @@ from jurymast.domain.market import MarketSnapshot, MarketStatus
 from jurymast.domain.money import CENT, CONTRACT, PAYOUT, Centi, Micros, format_cents
 from jurymast.domain.order import Position
 from jurymast.policy import fees
+from jurymast.policy.emergency import ExitRules
 from jurymast.policy.quality import Belief
 
 
@@ -51,12 +52,16 @@ def exit_for(
     settings: ExitSettings,
     belief: Belief | None = None,
     *,
-    take_profit: bool = True,
+    allowed: ExitRules = ExitRules.MODEL,
 ) -> ExitPlan | None:
     """The first rule that says sell, or None.
 
-    ``belief`` is a fresh one from a live model, if any; ``take_profit`` is the mode's leave to do so.
+    ``belief`` is a fresh one from a live model or what is left of a cached one, if any; ``allowed`` is what
+    the mode leaves.
     """
+    if allowed is ExitRules.NONE:
+        return None
+    take_profit = allowed is not ExitRules.HARD_CAP
     bids = snapshot.book.takers(position.side)
     if snapshot.status is not MarketStatus.ACTIVE or not bids:
         return None
@@ -70,7 +75,7 @@ def exit_for(
         count = -(-excess // CONTRACT) * CONTRACT
         detail = f"{position.cost / PAYOUT:.2f} dollars at stake, hard cap {cap / PAYOUT:.2f}"
         return ExitPlan(ExitReason.CAP_BREACH, min(count, position.size), bid, detail)
-    return _reversal(position, bid, settings, belief)
+    return _reversal(position, bid, settings, belief if take_profit else None)
 
 
 def _reversal(

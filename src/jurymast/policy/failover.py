@@ -103,9 +103,7 @@ class Failover:
             dice=dice,
             healths=earlier.healths,
         )
-        self.ladder = ladders.revive(
-            earlier.mode, earlier.mode_changes, now, settings.ladder, earlier.size_share
-        )
+        self.ladder = ladders.revive(earlier, now, settings.ladder)
         self.size_share = ladders.share_of(self.ladder, settings.ladder)
         self.active: Route | None = None
         self.retries = Allowance(RETRY_TOKENS, RETRY_EARNED, RETRY_FLOOR)
@@ -290,20 +288,14 @@ class Failover:
 
     def lift(self, reason: str, now: float) -> None:
         """A person ends KILLED, into SUSPENDED. Raises ValueError without a reason."""
-        before = self.ladder.mode
-        self.ladder = ladders.lift(self.ladder, reason, now, self.settings.ladder)
-        if self.ladder.mode is not before:
-            self.facts.append(ModeMoved(before, self.ladder.mode, self.ladder.reason))
+        old, self.ladder = self.ladder, ladders.lift(self.ladder, reason, now, self.settings.ladder)
+        if self.ladder is not old:
+            self.facts.append(ModeMoved(old.mode, self.ladder.mode, self.ladder.reason))
         self.step(now)
 
-    def thought(self, thinking: Thinking, now: float) -> None:
-        """What the AI layer says of its means."""
-        self.ladder = ladders.thought(self.ladder, thinking)
-        self.step(now)
-
-    def traded(self, trading: Trading, now: float) -> None:
-        """What the trading rooms say of books, orders and data."""
-        self.ladder = ladders.traded(self.ladder, trading)
+    def told(self, evidence: Thinking | Trading, now: float) -> None:
+        """Hear what the AI layer says of its means, or the trading rooms of books, orders and data."""
+        self.ladder = ladders.told(self.ladder, evidence)
         self.step(now)
 
     def fail_over(self, source: ProviderName, target: ProviderName, reason: str) -> bool:

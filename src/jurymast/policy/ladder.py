@@ -39,6 +39,7 @@ from typing import Final
 
 from jurymast.domain.status import EmergencyMode
 from jurymast.policy.judges import NOTHING_SPENT, Floor, JudgeSettings, Thinking, Trading, judged, safest
+from jurymast.policy.restart import Earlier
 
 RISES: Final[Mapping[EmergencyMode, EmergencyMode]] = {
     EmergencyMode.NORMAL: EmergencyMode.NORMAL,
@@ -147,26 +148,21 @@ def turns(
     return tuple(times)
 
 
-def revive(
-    mode: EmergencyMode,
-    changes: tuple[float, ...],
-    now: float,
-    settings: LadderSettings,
-    size_share: float = SHARES[-1],
-) -> Ladder:
+def revive(earlier: Earlier, now: float, settings: LadderSettings) -> Ladder:
     """The ladder after a restart: mode, changes of course and size are those before it.
 
     A restart is no evidence that judgement is better, and no way around the damping of flaps.
     """
-    changes = tuple(at for at in changes if now - at < settings.flap_window_secs)[-settings.flap_changes :]
+    recent = tuple(at for at in earlier.mode_changes if now - at < settings.flap_window_secs)
+    changes = recent[-settings.flap_changes :]
     flapping = len(changes) >= settings.flap_changes
     return Ladder(
-        mode=mode,
+        mode=earlier.mode,
         reason="as before the restart",
         entered_at=now,
         changes=changes,
         held_until=changes[-1] + settings.flap_hold_secs if flapping else -math.inf,
-        ramp_secs={SHARES[0]: 0.0, SHARES[1]: settings.ramp_secs / 2}.get(size_share, math.inf),
+        ramp_secs={SHARES[0]: 0.0, SHARES[1]: settings.ramp_secs / 2}.get(earlier.size_share, math.inf),
     )
 
 
@@ -188,17 +184,14 @@ def unanswered(ladder: Ladder) -> Ladder:
     return replace(ladder, successes=0, failures_in_row=ladder.failures_in_row + 1, decided_at=None)
 
 
-def thought(ladder: Ladder, thinking: Thinking) -> Ladder:
-    """What the AI layer says of its means."""
-    return ladder if thinking == ladder.thinking else replace(ladder, thinking=thinking)
-
-
-def traded(ladder: Ladder, trading: Trading) -> Ladder:
-    """What the trading rooms say of books, orders and data."""
-    reconciled = ladder.reconciled or trading.reconciled
-    if trading == ladder.trading and reconciled == ladder.reconciled:
+def told(ladder: Ladder, evidence: Thinking | Trading) -> Ladder:
+    """What the AI layer says of its means, or the trading rooms of books, orders and data."""
+    if isinstance(evidence, Thinking):
+        return ladder if evidence == ladder.thinking else replace(ladder, thinking=evidence)
+    reconciled = ladder.reconciled or evidence.reconciled
+    if evidence == ladder.trading and reconciled == ladder.reconciled:
         return ladder
-    return replace(ladder, trading=trading, reconciled=reconciled)
+    return replace(ladder, trading=evidence, reconciled=reconciled)
 
 
 def force(ladder: Ladder, mode: EmergencyMode, reason: str, until: float = math.inf) -> Ladder:

@@ -9,6 +9,7 @@ from typing import Final
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import Route
 from jurymast.domain.status import EmergencyMode
+from jurymast.policy.cached import Opinions
 from jurymast.policy.detector import RouteHealth
 
 
@@ -24,6 +25,8 @@ class Earlier:
     """Of this UTC day's AI money."""
     size_share: float = 1.0
     """How far size had come back after the last loss of judgement."""
+    opinions: Opinions = field(default_factory=Opinions)
+    """What providers have said of markets lately."""
 
 
 NOTHING_EARLIER: Final = Earlier()

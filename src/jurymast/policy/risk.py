@@ -76,7 +76,7 @@ def check(
     if state is TradingState.REDUCING:
         return _no(RiskReason.REDUCING_ONLY, "only exits until the books are reconciled")
     if not rules.entries:
-        return _no(RiskReason.ENTRIES_STOPPED, "the mode takes no new risk")
+        return _no(RiskReason.ENTRIES_STOPPED, f"the mode takes no new risk {rules.at('entries')}")
     if orders_last_minute >= settings.orders_per_minute_max:
         return _no(RiskReason.ORDER_RATE, f"{orders_last_minute} orders in the last minute")
     return _check_entry(intent, snapshot, exposure, rules, settings)
@@ -109,14 +109,15 @@ def _check_entry(
         return _no(RiskReason.CASH, f"{format_usd(cost)} of {format_usd(exposure.cash)} cash")
     market = exposure.by_market.get(intent.ticker, 0) + cost
     event = exposure.by_event.get(intent.event_ticker, 0) + cost
-    for reason, used, cap_bp in (
-        (RiskReason.MARKET_CAP, market, rules.market_cap_bp),
-        (RiskReason.EVENT_CAP, event, rules.event_cap_bp),
-        (RiskReason.GROSS_CAP, exposure.gross + cost, rules.gross_cap_bp),
+    for reason, used, column in (
+        (RiskReason.MARKET_CAP, market, "market_cap_bp"),
+        (RiskReason.EVENT_CAP, event, "event_cap_bp"),
+        (RiskReason.GROSS_CAP, exposure.gross + cost, "gross_cap_bp"),
     ):
-        cap = exposure.equity * cap_bp // BASIS
+        cap = exposure.equity * getattr(rules, column) // BASIS
         if used > cap:
-            return _no(reason, f"{format_usd(used)} would be at stake, cap {format_usd(cap)}")
+            detail = f"{format_usd(used)} would be at stake, cap {format_usd(cap)} {rules.at(column)}"
+            return _no(reason, detail)
     return ALLOWED
 
 

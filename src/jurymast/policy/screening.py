@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 
 from jurymast.domain.market import Level, MarketSnapshot, MarketStatus
 from jurymast.domain.money import Centi, format_cents, format_contracts
@@ -41,7 +42,27 @@ def visible_depth(levels: Sequence[Level]) -> Centi:
 
 
 def screen(snapshot: MarketSnapshot, rules: ModeRules, secs_to_close_max: float) -> Screened | None:
-    """The first reason against a market, or None when a model may be asked about it."""
+    """The first reason against a market, or None when a model may be asked about it.
+
+    A reason of the mode's names its cell of the table.
+    """
+    found = _first(snapshot, rules, secs_to_close_max)
+    column = None if found is None else _CELLS.get(found.reason)
+    if found is None or column is None:
+        return found
+    return replace(found, detail=f"{found.detail} {rules.at(column)}")
+
+
+_CELLS: Final = {
+    ScreenReason.PRICE_OUT_OF_BAND: "price_min, price_max",
+    ScreenReason.SPREAD_TOO_WIDE: "spread_max",
+    ScreenReason.BOOK_TOO_THIN: "depth_min",
+    ScreenReason.VOLUME_TOO_LOW: "volume_min",
+    ScreenReason.CLOSES_TOO_SOON: "secs_to_close_min",
+}
+
+
+def _first(snapshot: MarketSnapshot, rules: ModeRules, secs_to_close_max: float) -> Screened | None:
     if snapshot.status is not MarketStatus.ACTIVE:
         return Screened(ScreenReason.NOT_OPEN, f"the market is {snapshot.status}")
     book = snapshot.book
@@ -51,10 +72,16 @@ def screen(snapshot: MarketSnapshot, rules: ModeRules, secs_to_close_max: float)
         return Screened(ScreenReason.CROSSED_BOOK, f"the bid is {format_cents(-book.spread)} above the ask")
     if not rules.price_min <= book.mid <= rules.price_max:
         band = f"{format_cents(rules.price_min)}..{format_cents(rules.price_max)}"
-        return Screened(ScreenReason.PRICE_OUT_OF_BAND, f"{format_cents(book.mid)} is outside {band}")
+        return Screened(
+            ScreenReason.PRICE_OUT_OF_BAND,
+            f"{format_cents(book.mid)} is outside {band}",
+        )
     if book.spread > rules.spread_max:
         limit = format_cents(rules.spread_max)
-        return Screened(ScreenReason.SPREAD_TOO_WIDE, f"{format_cents(book.spread)}, at most {limit}")
+        return Screened(
+            ScreenReason.SPREAD_TOO_WIDE,
+            f"{format_cents(book.spread)}, at most {limit}",
+        )
     depth = min(visible_depth(book.bids), visible_depth(book.asks))
     if depth < rules.depth_min:
         shown = f"{format_contracts(depth)} contracts, at least {format_contracts(rules.depth_min)}"
@@ -62,12 +89,14 @@ def screen(snapshot: MarketSnapshot, rules: ModeRules, secs_to_close_max: float)
     if snapshot.volume_24h < rules.volume_min:
         volume = format_contracts(snapshot.volume_24h)
         return Screened(
-            ScreenReason.VOLUME_TOO_LOW, f"{volume} in 24 h, at least {format_contracts(rules.volume_min)}"
+            ScreenReason.VOLUME_TOO_LOW,
+            f"{volume} in 24 h, at least {format_contracts(rules.volume_min)}",
         )
     if snapshot.secs_to_close < rules.secs_to_close_min:
         least = rules.secs_to_close_min / 60
         return Screened(
-            ScreenReason.CLOSES_TOO_SOON, f"in {snapshot.secs_to_close / 60:.0f} min, at least {least:.0f}"
+            ScreenReason.CLOSES_TOO_SOON,
+            f"in {snapshot.secs_to_close / 60:.0f} min, at least {least:.0f}",
         )
     if snapshot.secs_to_close > secs_to_close_max:
         most = secs_to_close_max / 86_400

@@ -17,6 +17,7 @@ from jurymast.domain.money import CONTRACT, PAYOUT, Centi, Micros, format_cents
 from jurymast.domain.portfolio import Exposure
 from jurymast.domain.probability import from_price
 from jurymast.policy import fees
+from jurymast.policy.cached import faded
 from jurymast.policy.emergency import BASIS, ModeRules
 from jurymast.policy.quality import TIER_WEIGHTS, Belief, blend
 from jurymast.policy.screening import visible_depth
@@ -58,8 +59,11 @@ class Declined:
 
 
 def belief_of(decision: Decision, snapshot: MarketSnapshot, rules: ModeRules) -> Belief:
-    """Our probability of YES: the market's, moved by the weighted opinion of whoever answered."""
+    """Our probability of YES: the market's, moved by the weighted opinion of whoever answered, or by what is
+    left of it when it is a cached one."""
     weight = TIER_WEIGHTS[decision.tier]
+    if decision.cached is not None:
+        return faded(decision, snapshot, weight.lower)
     forecast = decision.forecast
     return blend(
         from_price(snapshot.book.mid),
@@ -75,7 +79,7 @@ def size(
 ) -> Sized | Declined:
     """The entry this forecast deserves now, or why none."""
     if not rules.entries:
-        return Declined("mode", "entries_stopped", f"no entries in mode {decision.mode}")
+        return Declined("mode", "entries_stopped", f"no entries in mode {rules.mode} {rules.at('entries')}")
     if TIER_WEIGHTS[decision.tier].mean == 0:
         return Declined(
             "quality", "may_not_open_risk", f"{decision.route} is a small model: it may only veto"
@@ -95,8 +99,8 @@ def size(
     error = max(belief.error, ERROR_MIN)
     d, a = edge / PAYOUT, all_in / PAYOUT
     kelly = KELLY_SHARE * rules.size_multiple * d / (1 - a) * d**2 / (d**2 + error**2)
-    caps = _caps(snapshot, side, exposure, rules, all_in)
-    caps["kelly"] = int(kelly * exposure.equity)
+    caps = _caps(snapshot, side, exposure, rules, all_in, cached=decision.cached is not None)
+    caps[f"kelly {rules.at('size_multiple')}"] = int(kelly * exposure.equity)
     capped_by = min(caps, key=lambda name: caps[name])
     contracts = max(caps[capped_by], 0) // all_in
     if contracts < 1:
@@ -120,33 +124,45 @@ def _edge_gate(
     if edge < needed:
         detail = (
             f"{edge / 10_000:.1f}c after costs on {side}, needs {needed / 10_000:.1f}c "
-            f"(market {from_price(snapshot.book.mid):.1%} yes, we believe {belief.probability:.1%})"
+            f"(market {from_price(snapshot.book.mid):.1%} yes, we believe {belief.probability:.1%}) "
+            + rules.at("min_edge" if needed == rules.min_edge else "min_edge_round_trips")
         )
         return Declined("edge", "edge_too_small", detail)
     error = max(belief.error, ERROR_MIN)
     confidence = 0.5 * (1 + math.erf(edge / PAYOUT / error / math.sqrt(2)))
     if confidence < rules.min_confidence:
-        detail = f"P(edge > 0) {confidence:.0%}, needs {rules.min_confidence:.0%} (we believe {ours:.1%})"
+        detail = (
+            f"P(edge > 0) {confidence:.0%}, needs {rules.min_confidence:.0%} (we believe {ours:.1%}) "
+            + rules.at("min_confidence")
+        )
         return Declined("edge", "too_uncertain", detail)
     return None
 
 
 def _caps(
-    snapshot: MarketSnapshot, side: Side, exposure: Exposure, rules: ModeRules, all_in: Micros
+    snapshot: MarketSnapshot,
+    side: Side,
+    exposure: Exposure,
+    rules: ModeRules,
+    all_in: Micros,
+    *,
+    cached: bool,
 ) -> dict[str, Micros]:
-    """What each limit still leaves, in micro-dollars."""
-
-    def left(basis_points: int, used: Micros) -> Micros:
-        return exposure.equity * basis_points // BASIS - used
-
+    """What each limit still leaves, in micro-dollars, by the name of the limit and of its cell."""
     market, event = snapshot.ticker, snapshot.market.event_ticker
     depth = visible_depth(snapshot.book.offers(side)) // DEPTH_SHARE
-    return {
-        "market cap": left(rules.market_cap_bp, exposure.by_market.get(market, 0)),
-        "event cap": left(rules.event_cap_bp, exposure.by_event.get(event, 0)),
-        "gross cap": left(rules.gross_cap_bp, exposure.gross),
-        "hourly new risk": left(rules.new_risk_hour_bp, exposure.new_risk_hour),
-        "daily new risk": left(rules.new_risk_day_bp, exposure.new_risk_day),
-        "cash": exposure.cash,
-        "visible depth": depth * all_in // CONTRACT,
+    used = {
+        "market_cap_bp": ("market cap", exposure.by_market.get(market, 0)),
+        "event_cap_bp": ("event cap", exposure.by_event.get(event, 0)),
+        "gross_cap_bp": ("gross cap", exposure.gross),
+        "new_risk_hour_bp": ("hourly new risk", exposure.new_risk_hour),
+        "new_risk_day_bp": ("daily new risk", exposure.new_risk_day),
     }
+    if cached:
+        used["cached_hour_bp"] = ("hourly risk on cached opinions", exposure.cached_hour)
+        used["cached_day_bp"] = ("daily risk on cached opinions", exposure.cached_day)
+    caps = {
+        f"{name} {rules.at(column)}": exposure.equity * getattr(rules, column) // BASIS - spent
+        for column, (name, spent) in used.items()
+    }
+    return caps | {"cash": exposure.cash, "visible depth": depth * all_in // CONTRACT}

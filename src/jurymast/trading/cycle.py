@@ -7,7 +7,8 @@ it through. Everything that does not become an order leaves a reason.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -16,21 +17,23 @@ from jurymast.domain.errors import ExchangeError, ReconcileError
 from jurymast.domain.events import CycleFinished, StateChanged, TradeDeclined
 from jurymast.domain.market import MarketSnapshot
 from jurymast.domain.money import Micros, format_cents
-from jurymast.domain.order import Action, OrderIntent, Purpose, TimeInForce
+from jurymast.domain.order import OrderIntent
 from jurymast.domain.portfolio import Exposure
 from jurymast.domain.status import EmergencyMode, SystemStatus, TradingState
 from jurymast.policy import liquidation, risk
-from jurymast.policy.emergency import TABLE
+from jurymast.policy.emergency import TABLE, EntryOrder, ModeRules, row_for
 from jurymast.policy.exits import ExitSettings, exit_for
 from jurymast.policy.judges import Trading
 from jurymast.policy.liquidation import LiquidationSettings
 from jurymast.policy.quality import Belief
-from jurymast.policy.sizing import Declined, Sized, belief_of, size
+from jurymast.policy.screening import screen
+from jurymast.policy.sizing import Declined, belief_of, size
 from jurymast.ports import Clock, DecisionMaker, EvidenceSource, Exchange
 from jurymast.trading.doubts import Doubts
 from jurymast.trading.exits import exit_intent
-from jurymast.trading.gateway import Gateway, client_order_id
+from jurymast.trading.gateway import Gateway
 from jurymast.trading.guard import Guard
+from jurymast.trading.intents import entry_intent
 from jurymast.trading.portfolio import Portfolio
 from jurymast.trading.reconcile import Progress, Reconciler
 from jurymast.trading.recorder import Recorder
@@ -47,8 +50,8 @@ class CycleSettings:
     ask_again_secs: float = 900.0
     ask_again_move: Micros = 50_000
     move_gate: Micros = 100_000
-    forecast_age_secs_max: float = 900.0
     secs_to_close_max: float = 90 * 86_400.0
+    table: Mapping[EmergencyMode, ModeRules] = field(default_factory=lambda: TABLE)
     risk: risk.RiskSettings = field(default_factory=risk.RiskSettings)
     exits: ExitSettings = field(default_factory=ExitSettings)
     liquidation: LiquidationSettings = field(default_factory=LiquidationSettings)
@@ -65,8 +68,12 @@ class Judge(DecisionMaker, Protocol):
         """Share of the mode's size that judgement has earned back."""
         ...
 
-    def note_trading(self, trading: Trading) -> None:
-        """Hear how well the trading rooms know what they do."""
+    def note_trading(self, trading: Trading, now: datetime | None = None) -> None:
+        """Hear how well the trading rooms know what they do, and the exchange's time when they know it."""
+        ...
+
+    def recall(self, snapshot: MarketSnapshot) -> Decision | None:
+        """A provider's opinion of before, as far as it still counts in the market as it is now."""
         ...
 
     def get_system_status(self) -> SystemStatus: ...
@@ -131,7 +138,7 @@ class TradingCycle:
         )
         self._decisions: dict[str, tuple[Decision, float]] = {}
         self._trade = asyncio.Lock()
-        self.guard = Guard(judge, gateway)
+        self.guard = Guard(judge, gateway, self.settings.table)
         self._reconciled = False
         self._equity: Micros = 0
         self._turn = asyncio.Lock()
@@ -193,7 +200,8 @@ class TradingCycle:
                 orders_last_minute=self._gateway.orders_last_minute,
                 clock_skew_secs=self._exchange.clock_skew_secs,
                 first=first,
-            )
+            ),
+            now,
         )
         self._selection.forget(snapshots)
         forget_closed(self._decisions, snapshots)
@@ -202,7 +210,7 @@ class TradingCycle:
         await self._keep_alive(now)
         await self._leave(snapshots, now, tally)
         welcome = self.state is TradingState.ACTIVE and self._gateway.takes_entries
-        if TABLE[self._judge.mode].entries and welcome:
+        if self._rules.entries and welcome:
             await self._enter(snapshots, tally)
         return await self._finish(tally, snapshots, started, now)
 
@@ -240,7 +248,7 @@ class TradingCycle:
     async def _keep_alive(self, now: datetime) -> None:
         """Resting entries expire soon, so that they end with a bot that dies. While all is well, those
         live on whose forecast is the latest of its market and fresh."""
-        rules = TABLE[self._judge.mode]
+        rules = self._rules
         if self.state is not TradingState.ACTIVE or not rules.entries:
             return
         lifetime = self._exchange_span(rules.entry_ttl_secs)
@@ -254,7 +262,7 @@ class TradingCycle:
     def _stands(self, intent: OrderIntent) -> bool:
         """Whether the forecast behind an order is still what we think."""
         decision, at = self._decisions.get(intent.ticker, (None, 0.0))
-        fresh = self._clock.monotonic() - at <= self.settings.forecast_age_secs_max
+        fresh = self._clock.monotonic() - at <= self._rules.forecast_age_secs_max
         return fresh and decision is not None and decision.decision_id == intent.decision_id
 
     def _exchange_span(self, secs: float) -> timedelta:
@@ -280,7 +288,7 @@ class TradingCycle:
                 self._equity,
                 self.settings.exits,
                 belief,
-                take_profit=TABLE[self._judge.mode].take_profit,
+                allowed=self._rules.exits,
             )
             if plan is None and working_down:
                 plan = liquidation.work_down(position, snapshot, self.settings.liquidation)
@@ -288,18 +296,34 @@ class TradingCycle:
                 await self._send(exit_intent(position, snapshot, plan), snapshot, tally)
 
     def _live_belief(self, snapshot: MarketSnapshot) -> Belief | None:
-        """What a live model's fresh forecast makes of the price now; None in an outage."""
-        rules = TABLE[self._judge.mode]
-        decision, at = self._decisions.get(snapshot.ticker, (None, 0.0))
-        fresh = self._clock.monotonic() - at <= self.settings.forecast_age_secs_max
-        if decision is None or not fresh or not rules.ask_ai or not snapshot.book.two_sided:
+        """What a fresh forecast makes of the price now, or in an outage what is left of the last one."""
+        rules = self._rules
+        if not snapshot.book.two_sided:
             return None
-        return belief_of(decision, snapshot, rules)
+        decision, at = self._decisions.get(snapshot.ticker, (None, 0.0))
+        fresh = self._clock.monotonic() - at <= rules.forecast_age_secs_max
+        if decision is not None and fresh and decision.cached is None and rules.ask_ai:
+            return belief_of(decision, snapshot, rules)
+        if rules.ask_ai:
+            return None
+        kept = self._judge.recall(snapshot)
+        return belief_of(kept, snapshot, rules) if kept is not None else None
+
+    @property
+    def _rules(self) -> ModeRules:
+        """The row of the mode as it is now."""
+        return self.settings.table[self._judge.mode]
+
+    def _row(self, *, cached: bool) -> ModeRules:
+        """The row that judges a decision, at the share of its size that judgement has earned back."""
+        row = row_for(self.settings.table, self._judge.mode, cached=cached)
+        share = self._judge.size_share
+        return row if share == 1.0 else replace(row, size_multiple=row.size_multiple * share)
 
     # Entries
 
     async def _enter(self, snapshots: dict[str, MarketSnapshot], tally: _Tally) -> None:
-        chosen, dropped = await self._selection.choose(snapshots.values(), TABLE[self._judge.mode])
+        chosen, dropped = await self._selection.choose(snapshots.values(), self._rules, self._judge.recall)
         tally.screened += dropped
         gate = asyncio.Semaphore(self.settings.concurrency_max)
 
@@ -317,10 +341,11 @@ class TradingCycle:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _consider(self, listed: MarketSnapshot, tally: _Tally) -> None:
-        snapshot = await self._selection.seen_lately(listed, TABLE[self._judge.mode])
+        snapshot = await self._selection.seen_lately(listed, self._rules)
         if snapshot is None:
             return
-        self._selection.asked(snapshot)
+        if self._rules.ask_ai:
+            self._selection.asked(snapshot)
         evidence = await self._evidence.evidence_for(snapshot.market, snapshot.as_of)
         answer = await self._judge.get_trading_decision(
             snapshot, evidence, deadline_secs=self.settings.decision_deadline_secs
@@ -328,6 +353,8 @@ class TradingCycle:
         if not isinstance(answer, Decision):
             tally.abstained += 1
             return
+        if answer.cached is not None:
+            self._selection.recalled(answer.ticker, answer.cached.decision_id)
         tally.decided += 1
         async with self._trade:  # one order at a time, each sized on what the one before has left
             await self._act(answer, snapshot, tally)
@@ -341,21 +368,26 @@ class TradingCycle:
         if (stale := self._stale(decision, asked, snapshot)) is not None:
             self._decline(decision, stale)
             return
-        rules = TABLE[self._judge.mode]
+        rules = self._row(cached=decision.cached is not None)
         self._decisions[snapshot.ticker] = (decision, self._clock.monotonic())
+        if (screened := screen(snapshot, rules, self.settings.secs_to_close_max)) is not None:
+            self._decline(decision, Declined("screening", screened.reason, screened.detail))
+            return
         sized = size(decision, snapshot, self._exposure(snapshot.as_of), rules)
         if isinstance(sized, Declined):
             self._decline(decision, sized)
             return
-        lifetime = self._exchange_span(rules.entry_ttl_secs)
-        await self._send(_entry_intent(decision, snapshot, sized, lifetime), snapshot, tally)
+        rests = rules.entry_order is EntryOrder.LIMIT  # what we send crosses: the others leave nothing behind
+        lifetime = self._exchange_span(rules.entry_ttl_secs) if rests else None
+        await self._send(entry_intent(decision, snapshot, sized, lifetime), snapshot, tally)
 
     def _stale(self, decision: Decision, asked: MarketSnapshot, snapshot: MarketSnapshot) -> Declined | None:
         """Whether the world has moved on since the question was put."""
-        age_secs = decision.age_secs(self._clock.utc_now()) + decision.secs
-        if age_secs > self.settings.forecast_age_secs_max:
-            limit = self.settings.forecast_age_secs_max
-            return Declined("staleness", "forecast_too_old", f"{age_secs:.0f} s, at most {limit:.0f}")
+        age_secs, rules = decision.age_secs(self._clock.utc_now()) + decision.secs, self._rules
+        limit = rules.forecast_age_secs_max
+        if decision.cached is None and age_secs > limit:
+            detail = f"{age_secs:.0f} s, at most {limit:.0f} {rules.at('forecast_age_secs_max')}"
+            return Declined("staleness", "forecast_too_old", detail)
         if not snapshot.book.two_sided:
             return Declined("staleness", "book_gone", "no bid or no ask any more")
         moved = abs(snapshot.book.mid - asked.book.mid)
@@ -371,7 +403,7 @@ class TradingCycle:
             intent,
             snapshot,
             self._exposure(snapshot.as_of),
-            TABLE[self._judge.mode],
+            self._row(cached=intent.cached),
             self.state,
             self.settings.risk,
             orders_last_minute=self._gateway.orders_last_minute,
@@ -453,22 +485,3 @@ class TradingCycle:
         )
         self._recorder.emit(event)
         return event
-
-
-def _entry_intent(
-    decision: Decision, snapshot: MarketSnapshot, sized: Sized, lifetime: timedelta
-) -> OrderIntent:
-    return OrderIntent(
-        client_order_id=client_order_id(decision.decision_id, decision.ticker, Purpose.ENTRY),
-        decision_id=decision.decision_id,
-        ticker=decision.ticker,
-        event_ticker=snapshot.market.event_ticker,
-        purpose=Purpose.ENTRY,
-        side=sized.side,
-        action=Action.BUY,
-        count=sized.count,
-        limit_price=sized.limit_price,
-        time_in_force=TimeInForce.GOOD_TILL_CANCELED,
-        reason=sized.detail,
-        expires_at=snapshot.as_of + lifetime,
-    )

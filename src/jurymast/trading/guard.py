@@ -12,10 +12,11 @@ What is owed stays owed until it is proven: see :meth:`jurymast.trading.gateway.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Protocol
 
 from jurymast.domain.status import EmergencyMode, TradingState
-from jurymast.policy.emergency import TABLE
+from jurymast.policy.emergency import TABLE, ModeRules
 from jurymast.trading.gateway import Gateway
 
 
@@ -29,11 +30,14 @@ class Moody(Protocol):
 class Guard:
     """Looks at mode and demands and takes back what may not rest. Looking is cheap while nothing is owed."""
 
-    def __init__(self, judge: Moody, gateway: Gateway) -> None:
+    def __init__(
+        self, judge: Moody, gateway: Gateway, table: Mapping[EmergencyMode, ModeRules] = TABLE
+    ) -> None:
+        self._table = table
         self._judge = judge
         self._gateway = gateway
         self._mode = judge.mode
-        self._owed = not TABLE[self._mode].keep_resting_entries
+        self._owed = not table[self._mode].keep_resting_entries
         self._turn = asyncio.Lock()
 
     async def look(self) -> bool:
@@ -53,7 +57,7 @@ class Guard:
     def _called_for(self) -> tuple[str, bool] | None:
         mode, was = self._judge.mode, self._mode
         self._mode = mode
-        rules = TABLE[mode]
+        rules = self._table[mode]
         if mode.severity > was.severity and not rules.keep_resting_entries:
             self._owed = True
         demands, gateway = self._gateway.demands, self._gateway

@@ -91,7 +91,8 @@ class Portfolio:
         self._events: dict[str, str] = {}
         self._fill_ids = _Seen()
         self._ended_ids = _Seen()
-        self._new_risk: deque[tuple[datetime, Micros]] = deque()
+        self._new_risk: deque[tuple[datetime, Micros, bool]] = deque()
+        self._cached_ids = _Seen()
         self._meant: dict[str, tuple[Side, Action]] = {}
 
     def apply(self, event: Event) -> None:
@@ -176,12 +177,14 @@ class Portfolio:
         """What is held and at stake, for the rules. ``now`` is exchange time."""
         by_market: dict[str, Micros] = {p.ticker: p.max_loss for p in self.positions.values()}
         pending: Micros = 0
+        pending_cached: Micros = 0
         for client_order_id, intent in self.open_intents.items():
             if intent.purpose is Purpose.ENTRY:
                 order = self.orders.get(client_order_id)
                 at_stake = _all_in(intent.limit_price, order.remaining if order else intent.count)
                 by_market[intent.ticker] = by_market.get(intent.ticker, 0) + at_stake
                 pending += at_stake
+                pending_cached += at_stake * intent.cached
         by_event: dict[str, Micros] = {}
         for ticker, at_stake in by_market.items():
             event = self.event_of(ticker)
@@ -194,13 +197,18 @@ class Portfolio:
             positions=dict(self.positions),
             by_market=by_market,
             by_event=by_event,
-            new_risk_hour=pending + sum(cost for at, cost in self._new_risk if now - at <= HOUR),
-            new_risk_day=pending + sum(cost for _, cost in self._new_risk),
+            new_risk_hour=pending + sum(cost for at, cost, _ in self._new_risk if now - at <= HOUR),
+            new_risk_day=pending + sum(cost for _, cost, _ in self._new_risk),
+            cached_hour=pending_cached
+            + sum(cost * cached for at, cost, cached in self._new_risk if now - at <= HOUR),
+            cached_day=pending_cached + sum(cost * cached for _, cost, cached in self._new_risk),
             busy=frozenset(intent.ticker for intent in self.open_intents.values()),
         )
 
     def _intended(self, intent: OrderIntent) -> None:
         self._meant[intent.client_order_id] = (intent.side, intent.action)
+        if intent.cached:
+            self._cached_ids.add(intent.client_order_id)
         if len(self._meant) > IDS_KEPT:
             del self._meant[next(iter(self._meant))]
 
@@ -253,7 +261,7 @@ class Portfolio:
             signed + (held.count if held else 0),
             cost + (held.cost if held else 0),
         )
-        self._new_risk.append((fill.at, cost))
+        self._new_risk.append((fill.at, cost, fill.client_order_id in self._cached_ids))
 
     def _closed(self, held: Position, fill: Fill, count: Centi, fee: Micros) -> None:
         """Take contracts off. Buying the other side makes pairs, which the exchange redeems at $1."""

@@ -7,11 +7,13 @@ reason changes. Memory of markets is bounded by the markets that trade.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeAlias
 
+from jurymast.domain.decision import Decision
 from jurymast.domain.errors import ExchangeError
 from jurymast.domain.events import MarketScreened
 from jurymast.domain.market import MarketSnapshot
@@ -27,6 +29,8 @@ DEEPER_MAX: Final = 100
 """Markets in a cycle that look thin at their best prices and are looked at whole."""
 SCREENED_PAGE: Final = 1_000
 """Reasons journalled at once; the journal's queue is bounded."""
+
+Recall: TypeAlias = Callable[[MarketSnapshot], Decision | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Selection:
         self._secs_to_close_max = secs_to_close_max
         self._asked: dict[str, _Asked] = {}
         self._deeper: dict[str, float] = {}
+        self._recalled: dict[str, str] = {}
         self._reasons: dict[str, str] = {}
         self._noted: list[MarketScreened] = []
 
@@ -69,16 +74,20 @@ class Selection:
         return frozenset(self._asked)
 
     async def choose(
-        self, snapshots: Iterable[MarketSnapshot], rules: ModeRules
+        self, snapshots: Iterable[MarketSnapshot], rules: ModeRules, recall: Recall
     ) -> tuple[list[MarketSnapshot], int]:
-        """Markets to ask about now, the most urgent first, and how many were dropped."""
+        """Markets to ask about now, the most urgent first, and how many were dropped.
+
+        When the mode asks no model, those on which an opinion can be recalled, each opinion once.
+        """
+        due_now = self._due if rules.ask_ai else partial(self._kept, recall)
         due: list[MarketSnapshot] = []
         thin: list[MarketSnapshot] = []
         dropped = 0
         for snapshot in snapshots:
             screened = screen(snapshot, rules, self._secs_to_close_max)
             if screened is None:
-                due += [snapshot] if self._due(snapshot) else []
+                due += [snapshot] if due_now(snapshot) else []
                 continue
             dropped += 1
             if screened.reason is ScreenReason.BOOK_TOO_THIN:
@@ -93,7 +102,7 @@ class Selection:
                     self._note(snapshot.ticker, screened)
                     continue
                 dropped -= 1
-                due += [snapshot] if self._due(snapshot) else []
+                due += [snapshot] if due_now(snapshot) else []
         await self._record()
         return sorted(due, key=self._urgency)[: self._decisions_max], dropped
 
@@ -112,9 +121,19 @@ class Selection:
         """A model is asked about the market at this price now."""
         self._asked[snapshot.ticker] = _Asked(self._clock.monotonic(), snapshot.book.mid)
 
+    def recalled(self, ticker: str, opinion: str) -> None:
+        """An opinion of before, by its decision's id, has been considered: it is not a second time."""
+        self._recalled[ticker] = opinion
+
+    def _kept(self, recall: Recall, snapshot: MarketSnapshot) -> bool:
+        kept = recall(snapshot)
+        if kept is None or kept.cached is None:
+            return False
+        return self._recalled.get(snapshot.ticker) != kept.cached.decision_id
+
     def forget(self, snapshots: Mapping[str, MarketSnapshot]) -> None:
         """Let go of markets that trade no more."""
-        memories: tuple[dict[str, Any], ...] = (self._reasons, self._asked, self._deeper)
+        memories: tuple[dict[str, Any], ...] = (self._reasons, self._asked, self._deeper, self._recalled)
         for memory in memories:
             forget_closed(memory, snapshots)
 

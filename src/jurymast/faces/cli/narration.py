@@ -9,6 +9,7 @@ from jurymast.domain.events import (
     DecisionMade,
     DemandsChanged,
     EdgeChanged,
+    EmergencyShadowed,
     EntriesWithdrawn,
     Event,
     FailedOver,
@@ -69,6 +70,9 @@ def describe(event: Event) -> tuple[str, str] | None:  # noqa: PLR0912 (one case
         case ShadowAnswered():
             away = "" if event.difference_pct is None else f", {event.difference_pct} points away"
             return "quiet", f"shadow: {event.route} beside {event.beside}: {event.detail}{away}"
+        case EmergencyShadowed():
+            away = "" if event.difference_pct is None else f", {event.difference_pct} points away"
+            return "quiet", f"shadow: without providers {'hold' if event.held else event.detail}{away}"
         case FailedOver():
             style = "bad" if event.to_route is None else "warn"
             source, target = event.from_route or "nobody", event.to_route or "nobody"
