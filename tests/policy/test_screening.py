@@ -74,10 +74,10 @@ def test_a_market_at_its_limits_passes(snapshot: MarketSnapshot) -> None:
     ("snapshot", "detail"),
     [
         (snapshot_of(status=MarketStatus.CLOSED), "the market is closed"),
-        (snapshot_of(4 * CENT, 5 * CENT), "4.5c is outside 5c..95c"),
-        (snapshot_of(40 * CENT, 46 * CENT), "6c, at most 4c"),
-        (snapshot_of(volume=120 * CONTRACT), "120 in 24 h, at least 500"),
-        (snapshot_of(secs_to_close=300.0), "in 5 min, at least 10"),
+        (snapshot_of(4 * CENT, 5 * CENT), "4.5c is outside 5c..95c [normal: price_min, price_max]"),
+        (snapshot_of(40 * CENT, 46 * CENT), "6c, at most 4c [normal: spread_max]"),
+        (snapshot_of(volume=120 * CONTRACT), "120 in 24 h, at least 500 [normal: volume_min]"),
+        (snapshot_of(secs_to_close=300.0), "in 5 min, at least 10 [normal: secs_to_close_min]"),
         (snapshot_of(secs_to_close=100 * 86_400.0), "in 100 d, at most 90"),
     ],
 )
@@ -94,7 +94,7 @@ def test_the_thinner_side_counts() -> None:
     thin = screen(replace(snapshot_of(), book=book), NORMAL, CLOSE_MAX_SECS)
     assert thin is not None
     assert thin.reason is ScreenReason.BOOK_TOO_THIN
-    assert thin.detail == "10 contracts, at least 50"
+    assert thin.detail == "10 contracts, at least 50 [normal: depth_min]"
 
 
 def test_depth_is_that_of_the_best_three_levels() -> None:

@@ -81,6 +81,7 @@ def test_a_worked_example() -> None:
     d, a, s = entry.edge / PAYOUT, 0.5175, max(entry.belief.error, 0.03)
     stake = KELLY_SHARE * d / (1 - a) * d**2 / (d**2 + s**2) * EQUITY
     assert stake > 0.02 * EQUITY
+    assert entry.detail.endswith("size by market cap [normal: market_cap_bp]")
     assert entry.capped_by == "market cap"
     assert entry.count == int(0.02 * EQUITY / (a * USD)) * CONTRACT
     assert entry.detail.startswith("yes at 50c, we believe 60.0%")
@@ -180,7 +181,7 @@ def test_the_gates_of_an_edge(mode: EmergencyMode, bid: int, ask: int) -> None:
 def test_a_refusal_says_its_numbers() -> None:
     """The edge, what it needed, the market and our belief stand in the reason, in cents and percent."""
     assert refused(decision_of(60), snapshot_of()).detail == (
-        "-0.5c after costs on yes, needs 5.5c (market 49.0% yes, we believe 51.2%)"
+        "-0.5c after costs on yes, needs 5.5c (market 49.0% yes, we believe 51.2%) [normal: min_edge_round_trips]"
     )
     assert refused(decision_of(30), snapshot_of()).detail == (
         "1.3c after costs on no, needs 5.5c (market 49.0% yes, we believe 45.0%)"
@@ -207,7 +208,7 @@ def test_doubt_is_a_reason_not_to_trade() -> None:
     declined = refused(doubtful, cheap)
     assert declined.reason == "too_uncertain"
     ours = belief_of(doubtful, cheap, NORMAL).probability
-    assert declined.detail.endswith(f"needs 65% (we believe {ours:.1%})")
+    assert declined.detail.endswith(f"needs 65% (we believe {ours:.1%}) [normal: min_confidence]")
     assert isinstance(size(decision_of(55, 50, 60), cheap, PLAIN, NORMAL), Sized)
 
 

@@ -60,7 +60,7 @@ def earlier_run(journal: SqliteJournal, clock: Clock, config: Config) -> Earlier
             for event in reversed(moved)
             if isinstance(event, ModeChanged)
         ),
-        opinions=opinions,
+        opinions=opinions.all(),
         size_share=share.new if share is not None else 1.0,
         healths=healths,
         spent=sum(_cost(recorded.event) for recorded in paid),

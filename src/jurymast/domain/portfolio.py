@@ -26,9 +26,9 @@ class Exposure:
     by_event: Mapping[str, Micros]
     new_risk_hour: Micros = 0
     new_risk_day: Micros = 0
+    busy: frozenset[str] = frozenset()
     cached_hour: Micros = 0
     cached_day: Micros = 0
-    busy: frozenset[str] = frozenset()
 
     @property
     def gross(self) -> Micros:

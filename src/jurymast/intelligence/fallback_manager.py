@@ -54,6 +54,7 @@ from jurymast.intelligence.emergency import emergency_answer
 from jurymast.intelligence.provider_manager import BudgetSpentError, ProviderManager
 from jurymast.intelligence.run import Run, Validate, Value
 from jurymast.policy import ladder as ladders
+from jurymast.policy.cached import Opinions
 from jurymast.policy.demands import OVERRIDE_SECS_MAX
 from jurymast.policy.emergency import TABLE, ModeRules
 from jurymast.policy.facts import ActiveMoved, Fact, ModeMoved, ShareMoved
@@ -116,7 +117,7 @@ class FallbackManager:
         table: Mapping[EmergencyMode, ModeRules] = TABLE,
     ) -> None:
         self.table = table
-        self.opinions = earlier.opinions
+        self.opinions = Opinions(earlier.opinions)
         self._exchange_at: datetime | None = None
         self.settings = settings or FallbackSettings()
         self.failover_history: deque[FailoverEvent] = deque(maxlen=FAILOVERS_KEPT)

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -86,8 +86,8 @@ class Void:
 class Opinions:
     """The last opinion of a provider on each market: a fold over the journal, bounded."""
 
-    def __init__(self) -> None:
-        self._kept: dict[str, Decision] = {}
+    def __init__(self, kept: Iterable[Decision] = ()) -> None:
+        self._kept: dict[str, Decision] = {decision.ticker: decision for decision in kept}
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -107,6 +107,10 @@ class Opinions:
 
     def of(self, ticker: str) -> Decision | None:
         return self._kept.get(ticker)
+
+    def all(self) -> tuple[Decision, ...]:
+        """Every opinion, the oldest first."""
+        return tuple(self._kept.values())
 
     def forget(self, ticker: str) -> None:
         """Let go of a void opinion."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from jurymast.domain.decision import Decision
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import Route
 from jurymast.domain.status import EmergencyMode
-from jurymast.policy.cached import Opinions
 from jurymast.policy.detector import RouteHealth
 
 
@@ -25,7 +25,7 @@ class Earlier:
     """Of this UTC day's AI money."""
     size_share: float = 1.0
     """How far size had come back after the last loss of judgement."""
-    opinions: Opinions = field(default_factory=Opinions)
+    opinions: tuple[Decision, ...] = ()
     """What providers have said of markets lately."""
 
 

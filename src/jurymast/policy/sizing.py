@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 from jurymast.domain.decision import Decision
 from jurymast.domain.market import MarketSnapshot, Side
@@ -39,13 +40,15 @@ class Sized:
     belief: Belief
     edge: Micros
     capped_by: str
+    cell: str = ""
+    """Of the mode table, when the limit is one of its."""
 
     @property
     def detail(self) -> str:
         ours = self.belief.probability if self.side is Side.YES else 1 - self.belief.probability
         return (
             f"{self.side} at {format_cents(self.limit_price)}, we believe {ours:.1%}, "
-            f"edge {self.edge / 10_000:.1f}c after costs, size by {self.capped_by}"
+            f"edge {self.edge / 10_000:.1f}c after costs, size by {self.capped_by}{self.cell}"
         )
 
 
@@ -100,13 +103,14 @@ def size(
     d, a = edge / PAYOUT, all_in / PAYOUT
     kelly = KELLY_SHARE * rules.size_multiple * d / (1 - a) * d**2 / (d**2 + error**2)
     caps = _caps(snapshot, side, exposure, rules, all_in, cached=decision.cached is not None)
-    caps[f"kelly {rules.at('size_multiple')}"] = int(kelly * exposure.equity)
+    caps["kelly"] = int(kelly * exposure.equity)
     capped_by = min(caps, key=lambda name: caps[name])
+    cell = f" {rules.at(_CELLS[capped_by])}" if capped_by in _CELLS else ""
     contracts = max(caps[capped_by], 0) // all_in
     if contracts < 1:
         stake = max(caps[capped_by], 0) / PAYOUT
-        return Declined("size", "too_small", f"{capped_by} allows ${stake:.2f}, a contract is ${a:.2f}")
-    return Sized(side, contracts * CONTRACT, price, belief, edge, capped_by)
+        return Declined("size", "too_small", f"{capped_by} allows ${stake:.2f}, a contract is ${a:.2f}{cell}")
+    return Sized(side, contracts * CONTRACT, price, belief, edge, capped_by, cell)
 
 
 def _edge(side: Side, belief: Belief, snapshot: MarketSnapshot) -> tuple[Side, Micros, Micros]:
@@ -148,21 +152,32 @@ def _caps(
     *,
     cached: bool,
 ) -> dict[str, Micros]:
-    """What each limit still leaves, in micro-dollars, by the name of the limit and of its cell."""
+    """What each limit still leaves, in micro-dollars."""
     market, event = snapshot.ticker, snapshot.market.event_ticker
     depth = visible_depth(snapshot.book.offers(side)) // DEPTH_SHARE
     used = {
-        "market_cap_bp": ("market cap", exposure.by_market.get(market, 0)),
-        "event_cap_bp": ("event cap", exposure.by_event.get(event, 0)),
-        "gross_cap_bp": ("gross cap", exposure.gross),
-        "new_risk_hour_bp": ("hourly new risk", exposure.new_risk_hour),
-        "new_risk_day_bp": ("daily new risk", exposure.new_risk_day),
+        "market cap": exposure.by_market.get(market, 0),
+        "event cap": exposure.by_event.get(event, 0),
+        "gross cap": exposure.gross,
+        "hourly new risk": exposure.new_risk_hour,
+        "daily new risk": exposure.new_risk_day,
     }
     if cached:
-        used["cached_hour_bp"] = ("hourly risk on cached opinions", exposure.cached_hour)
-        used["cached_day_bp"] = ("daily risk on cached opinions", exposure.cached_day)
+        used |= {"hourly cached risk": exposure.cached_hour, "daily cached risk": exposure.cached_day}
     caps = {
-        f"{name} {rules.at(column)}": exposure.equity * getattr(rules, column) // BASIS - spent
-        for column, (name, spent) in used.items()
+        name: exposure.equity * getattr(rules, _CELLS[name]) // BASIS - spent for name, spent in used.items()
     }
     return caps | {"cash": exposure.cash, "visible depth": depth * all_in // CONTRACT}
+
+
+_CELLS: Final = {
+    "kelly": "size_multiple",
+    "market cap": "market_cap_bp",
+    "event cap": "event_cap_bp",
+    "gross cap": "gross_cap_bp",
+    "hourly new risk": "new_risk_hour_bp",
+    "daily new risk": "new_risk_day_bp",
+    "hourly cached risk": "cached_hour_bp",
+    "daily cached risk": "cached_day_bp",
+}
+"""Columns of the mode table by the limits they set."""

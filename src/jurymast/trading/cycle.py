@@ -370,7 +370,8 @@ class TradingCycle:
             return
         rules = self._row(cached=decision.cached is not None)
         self._decisions[snapshot.ticker] = (decision, self._clock.monotonic())
-        if (screened := screen(snapshot, rules, self.settings.secs_to_close_max)) is not None:
+        screened = screen(snapshot, rules, self.settings.secs_to_close_max) if rules.entries else None
+        if screened is not None:
             self._decline(decision, Declined("screening", screened.reason, screened.detail))
             return
         sized = size(decision, snapshot, self._exposure(snapshot.as_of), rules)
