@@ -161,8 +161,8 @@ def test_the_store_is_bounded_and_counts_what_is_usable() -> None:
     assert (opinions.of("T-4"), opinions.of("T-5") is None) == (None, False)
     assert opinions.usable(T0 + timedelta(hours=2), AGE_SECS_MAX) == OPINIONS_MAX
     assert opinions.usable(T0 + timedelta(hours=2, seconds=1), AGE_SECS_MAX) == 0
-    weightless = Opinions([opinion(tier=Tier.MID)])
-    assert weightless.usable(T0, AGE_SECS_MAX) == (TIER_WEIGHTS[Tier.MID].lower > 0)
+    assert Opinions([opinion(tier=Tier.MID)]).usable(T0, AGE_SECS_MAX) == 1
+    assert Opinions([opinion(tier=Tier.SMALL)]).usable(T0, AGE_SECS_MAX) == 0
 
 
 MIDS = st.integers(6, 94)

@@ -184,7 +184,7 @@ def test_a_refusal_says_its_numbers() -> None:
         "-0.5c after costs on yes, needs 5.5c (market 49.0% yes, we believe 51.2%) [normal: min_edge_round_trips]"
     )
     assert refused(decision_of(30), snapshot_of()).detail == (
-        "1.3c after costs on no, needs 5.5c (market 49.0% yes, we believe 45.0%)"
+        "1.3c after costs on no, needs 5.5c (market 49.0% yes, we believe 45.0%) [normal: min_edge_round_trips]"
     )
 
 

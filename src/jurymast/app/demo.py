@@ -202,7 +202,7 @@ def demo_config(directory: Path, seed: int, pace_secs: float) -> Config:
     return replace(
         base,
         bot=BotSection(data_dir=str(directory), seed=seed, cycle_secs=CYCLE_SECS),
-        exchange=replace(base.exchange, cash_usd=CASH_USD, speed=240.0, tier=UNLIMITED),
+        exchange=replace(base.exchange, cash_usd=CASH_USD, speed=120.0, tier=UNLIMITED),
         trading=TradingSection(
             decision_deadline_secs=8.0, decisions_per_cycle=4, ask_again_secs=600.0, concurrency=1
         ),

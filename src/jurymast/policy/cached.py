@@ -117,9 +117,9 @@ class Opinions:
         self._kept.pop(ticker, None)
 
     def usable(self, now: datetime, age_secs_max: float) -> int:
-        """How many are young enough at exchange time ``now`` and say something."""
+        """How many are young enough at exchange time ``now``, of models whose opinion has a weight at all."""
         return sum(
-            0.0 <= (now - kept.as_of).total_seconds() <= age_secs_max and TIER_WEIGHTS[kept.tier].lower > 0.0
+            0.0 <= (now - kept.as_of).total_seconds() <= age_secs_max and TIER_WEIGHTS[kept.tier].mean > 0.0
             for kept in self._kept.values()
         )
 
