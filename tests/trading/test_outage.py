@@ -74,6 +74,9 @@ async def test_when_every_provider_is_gone_only_entries_stop() -> None:
 
         await lab.fleet.set_fault("all", "refuse")
         lost = await outage.cycles(6)
+        assert lost[-1].mode is EmergencyMode.CACHED, "for a quarter of an hour what was said still counts"
+        lab.clock.advance(900)
+        lost += await outage.cycles(1)
         assert lost[-1].mode is EmergencyMode.MINIMAL
         assert lost[-1].state is TradingState.ACTIVE
         assert lost[-1].resting_orders == 0

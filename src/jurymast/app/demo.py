@@ -170,6 +170,8 @@ class Demo:
         match event:
             case DecisionMade(decision=decision):
                 report.decisions_by_rung[decision.rung] += 1
+                if decision.cached is not None:  # said before, and scored then
+                    return self._watch(event)
                 report.decisions_by_provider[decision.provider.value] += 1
                 outcome = self._outcomes[decision.ticker]
                 market = decision.market_price / USD
