@@ -181,10 +181,12 @@ def test_the_gates_of_an_edge(mode: EmergencyMode, bid: int, ask: int) -> None:
 def test_a_refusal_says_its_numbers() -> None:
     """The edge, what it needed, the market and our belief stand in the reason, in cents and percent."""
     assert refused(decision_of(60), snapshot_of()).detail == (
-        "-0.5c after costs on yes, needs 5.5c (market 49.0% yes, we believe 51.2%) [normal: min_edge_round_trips]"
+        "-0.5c after costs on yes, needs 5.5c (market 49.0% yes, we believe 51.2%) "
+        "[normal: min_edge_round_trips]"
     )
     assert refused(decision_of(30), snapshot_of()).detail == (
-        "1.3c after costs on no, needs 5.5c (market 49.0% yes, we believe 45.0%) [normal: min_edge_round_trips]"
+        "1.3c after costs on no, needs 5.5c (market 49.0% yes, we believe 45.0%) "
+        "[normal: min_edge_round_trips]"
     )
 
 

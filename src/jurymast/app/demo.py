@@ -170,12 +170,11 @@ class Demo:
         match event:
             case DecisionMade(decision=decision):
                 report.decisions_by_rung[decision.rung] += 1
-                if decision.cached is not None:  # said before, and scored then
-                    return self._watch(event)
-                report.decisions_by_provider[decision.provider.value] += 1
-                outcome = self._outcomes[decision.ticker]
-                market = decision.market_price / USD
-                report.forecasts.append((decision.forecast.probability, market, outcome))
+                if decision.cached is None:  # else it was said before, and scored then
+                    report.decisions_by_provider[decision.provider.value] += 1
+                    outcome = self._outcomes[decision.ticker]
+                    market = decision.market_price / USD
+                    report.forecasts.append((decision.forecast.probability, market, outcome))
             case DecisionAbstained(abstain=abstain):
                 report.decisions_by_rung[abstain.rung] += 1
             case FailedOver(from_route=source, to_route=target):

@@ -19,15 +19,9 @@ from jurymast.domain.errors import ProviderError
 from jurymast.domain.events import (
     DecisionAbstained,
     DecisionMade,
-    EdgeChanged,
     Event,
-    FailedOver,
-    ModeChanged,
     ProbeSent,
-    ProviderChanged,
-    RouteChanged,
     ShadowAnswered,
-    SizeShareChanged,
 )
 from jurymast.domain.market import MarketSnapshot
 from jurymast.domain.money import Micros
@@ -53,13 +47,14 @@ from jurymast.domain.status import (
 from jurymast.intelligence.emergency import emergency_answer
 from jurymast.intelligence.provider_manager import BudgetSpentError, ProviderManager
 from jurymast.intelligence.run import Run, Validate, Value
+from jurymast.intelligence.telling import event_of
 from jurymast.policy import ladder as ladders
 from jurymast.policy.cached import Opinions
 from jurymast.policy.demands import OVERRIDE_SECS_MAX
 from jurymast.policy.emergency import TABLE, ModeRules
-from jurymast.policy.facts import ActiveMoved, Fact, ModeMoved, ShareMoved
+from jurymast.policy.facts import ActiveMoved
 from jurymast.policy.failover import Failover, FailoverSettings
-from jurymast.policy.health import EdgeMoved, ProviderMoved, Record, RouteMoved, prompt_class
+from jurymast.policy.health import Record, prompt_class
 from jurymast.policy.judges import Thinking, Trading
 from jurymast.policy.latency import Z50
 from jurymast.policy.parsing import Rejected
@@ -483,20 +478,4 @@ class FallbackManager:
             fact = facts.pop(0)
             if isinstance(fact, ActiveMoved):
                 self.failover_history.append(FailoverEvent(at, fact.old, fact.new, fact.reason))
-            self._emit(_event(fact, at))
-
-
-def _event(fact: Fact, at: datetime) -> Event:
-    match fact:
-        case RouteMoved(route, old, new, reason):
-            return RouteChanged(at=at, route=route, old=old, new=new, reason=reason)
-        case ProviderMoved(provider, was, status, reason):
-            return ProviderChanged(at=at, provider=provider, old=was, new=status, reason=reason)
-        case EdgeMoved(edge, suspect):
-            return EdgeChanged(at=at, edge=edge, suspect=suspect)
-        case ModeMoved(before, after, reason):
-            return ModeChanged(at=at, old=before, new=after, reason=reason)
-        case ShareMoved(share, changed, reason):
-            return SizeShareChanged(at=at, old=share, new=changed, reason=reason)
-        case ActiveMoved(source, target, reason):
-            return FailedOver(at=at, from_route=source, to_route=target, reason=reason)
+            self._emit(event_of(fact, at))
