@@ -45,7 +45,7 @@ def test_a_cell_of_the_file_is_the_one_that_counts() -> None:
         ),
         (
             '[modes.cached]\nentry_order = "limit"',
-            "modes.cached.entry_order is limit, looser than modes.conservative.entry_order with post_only_or_ioc",
+            "modes.cached.entry_order is limit, looser than modes.conservative.entry_order with post_only",
         ),
         (
             '[modes.killed]\nexits = "rules"',
