@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -222,3 +223,27 @@ def test_a_safer_mode_or_state_allows_no_more(contracts: int, used: Micros, stat
     assert by_mode == sorted(by_mode, reverse=True)
     by_state = [judge(intent, exposure=exposure, state=state).allowed for state in STATES]
     assert by_state == sorted(by_state, reverse=True)
+
+
+@given(
+    mode=st.sampled_from(MODES[EmergencyMode.MINIMAL.severity :]),
+    state=st.sampled_from(STATES),
+    price=st.integers(1, 99),
+    orders=st.lists(
+        st.tuples(st.sampled_from(Purpose), st.sampled_from(Side), st.integers(1, 300)), max_size=20
+    ),
+)
+def test_without_judgement_what_can_be_lost_never_grows(
+    mode: EmergencyMode, state: TradingState, price: int, orders: list[tuple[Purpose, Side, int]]
+) -> None:
+    """From MINIMAL on, any orders at any prices in any trading state only ever take risk off."""
+    held = position_of(100)
+    for purpose, side, contracts in orders:
+        intent = intent_of(purpose, side=side, contracts=contracts, limit_price=price * CENT)
+        exposure = exposure_of(positions={TICKER: held} if held.count else {})
+        if judge(intent, exposure=exposure, mode=mode, state=state).allowed:
+            assert purpose is Purpose.EXIT
+            left = held.count - intent.count
+            assert 0 <= left < held.count
+            held = replace(held, count=left, cost=held.cost * left // held.count)
+        assert held.max_loss <= position_of(100).max_loss
