@@ -244,12 +244,15 @@ class TestEmergency:
         assert all(name in answer.detail for name in ("xai", "openai", "local"))
 
     async def test_four_dark_hours_suspend(self) -> None:
-        """An outage that lasts four hours ends in SUSPENDED."""
+        """An outage that lasts four hours ends in SUSPENDED, and that on answers to ten probes, by itself."""
         async with rig() as lab:
             await lab.fleet.set_fault("all", "refuse")
             await ask_all(lab, 4)
             await lab.pass_time(4 * 3_600 + 400, step_secs=300)
             assert lab.fallback.mode is EmergencyMode.SUSPENDED
+            await lab.fleet.clear_faults("all")
+            assert await lab.until_mode(EmergencyMode.MINIMAL) >= 900
+            await lab.until_mode(EmergencyMode.NORMAL)
 
     async def test_a_person_may_demand_a_safer_mode_for_a_while(self) -> None:
         """A demand by hand holds for its time; afterwards the rungs are climbed on evidence."""

@@ -329,7 +329,7 @@ class Failover:
     def _climb(self) -> None:
         """Count a validated answer, as long as counting it can change anything."""
         ladder = self.ladder
-        if ladder.failures_in_row or ladder.successes < self.settings.ladder.successes_to_rise:
+        if ladder.failures_in_row or ladder.successes < self.settings.ladder.answers_in(ladder.mode):
             self.ladder = ladders.answered(ladder)
 
     # How a walk goes on
