@@ -251,7 +251,7 @@ class TestEmergency:
             await lab.pass_time(4 * 3_600 + 400, step_secs=300)
             assert lab.fallback.mode is EmergencyMode.SUSPENDED
             await lab.fleet.clear_faults("all")
-            assert await lab.until_mode(EmergencyMode.MINIMAL) >= 900
+            assert await lab.until_mode(EmergencyMode.MINIMAL) >= 900 - 400
             await lab.until_mode(EmergencyMode.NORMAL)
 
     async def test_a_person_may_demand_a_safer_mode_for_a_while(self) -> None:
