@@ -16,7 +16,7 @@ from datetime import timedelta
 
 import pytest
 
-from jurymast.domain.decision import Abstain, AbstainReason, Decision
+from jurymast.domain.decision import Abstain, AbstainReason, Decision, Rung
 from jurymast.domain.errors import ConfigError
 from jurymast.domain.money import USD
 from jurymast.domain.provider import FailureKind, ProviderConfig, ProviderName, Secret
@@ -413,9 +413,9 @@ async def test_t21_the_budget_is_asked_on_every_hop_and_every_day() -> None:
         assert lab[ANTHROPIC].questions == 0
         assert "of the day's 1000 are left" in answer.detail
     async with scene(XAI, budget_per_day=12_000) as lab:
-        asked = [isinstance(await lab.ask(), Decision) for _ in range(40)]
-        assert asked[0]
-        assert not asked[-1]
+        answers = [await lab.ask() for _ in range(40)]
+        assert answers[0].rung is Rung.PRIMARY
+        assert answers[-1].rung is Rung.CACHED, "what was said before costs nothing"
         lab.clock.advance(timedelta(days=1).total_seconds())
         assert isinstance(await lab.ask(), Decision)
     async with scene(XAI, budget_per_day=12_000, earlier=Earlier(spent=12_000)) as lab:
