@@ -85,8 +85,8 @@ def describe(event: Event) -> tuple[str, str] | None:  # noqa: PLR0912 (one case
             return style, f"size from {event.old:.0%} to {event.new:.0%} of the mode's: {event.reason}"
         case EntriesWithdrawn():
             return "good", (
-                f"no order rests any more ({event.reason}): {event.count} known ones gone in {event.secs:.1f} s "
-                f"and {event.tries} requests, the list read empty twice"
+                f"no order rests any more ({event.reason}): {event.count} known ones gone in "
+                f"{event.secs:.1f} s and {event.tries} requests, the list read empty twice"
             )
         case WithdrawalDelayed():
             return "bad", (
