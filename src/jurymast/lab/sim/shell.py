@@ -127,11 +127,11 @@ class Shell:
         if core.ladder.mode is not EmergencyMode.NORMAL:
             rules.recovered(core, now, self._trouble_at(now))
             if not TABLE[core.ladder.mode].ask_ai:
-                if core.ladder.manual is not EmergencyMode.NORMAL:
+                if core.ladder.manual is EmergencyMode.NORMAL:
+                    part.abstained[AbstainReason.EMERGENCY_MODE] += 1
+                else:
                     part.decisions -= 1
                     part.by_hand += 1
-                    return
-                part.abstained[AbstainReason.EMERGENCY_MODE] += 1
                 return
         self._decisions += 1
         walk = core.begin(now, DEADLINE_SECS, quote=lambda route: self._place[route].worst)
@@ -394,18 +394,15 @@ class Shell:
     def _next_due(self) -> float:
         """When the core would next find something to do by itself."""
         core, now, settings = self.core, self.now, self.settings
-        ladder, idle_secs = core.ladder, self.core.idle_secs
-        due = math.inf
+        ladder, idle_secs, due = core.ladder, core.idle_secs, math.inf
         for index, record in enumerate(self._records):
-            if (at := self._due_of(index, record, idle_secs)) < due:
-                due = at
-        if not calm(self.core.ladder):
-            dwell_secs = settings.ladder.dwell_in(ladder.mode)
-            waits = [ladder.entered_at + dwell_secs, ladder.held_until, ladder.manual_until]
-            if ladder.thin_since is not None:
-                waits.append(ladder.thin_since + settings.ladder.thin_secs)
-            if ladder.dark_since is not None:
-                waits.append(ladder.dark_since + settings.ladder.suspend_after_secs)
+            due = min(due, self._due_of(index, record, idle_secs))
+        if not calm(ladder):
+            rises_at = ladder.entered_at + settings.ladder.dwell_in(ladder.mode)
+            waits = [rises_at, ladder.held_until, ladder.manual_until]
+            thin, dark = ladder.thin_since, ladder.dark_since
+            waits += [] if thin is None else [thin + settings.ladder.thin_secs]
+            waits += [] if dark is None else [dark + settings.ladder.suspend_after_secs]
             due = min(due, *(max(at, now) if at > now - 1.0 else math.inf for at in waits))
         return due
 
