@@ -223,6 +223,23 @@ class TestErrors:
             assert len(done.stdout.splitlines()) > 5
 
 
+class TestDrill:
+    def test_a_day_is_played_graded_and_reported(self, tmp_path: Path) -> None:
+        """One day, as JSON and as a report for people; the list and the names are told."""
+        listed = jurymast("drill")
+        assert "halt-in-a-storm" in listed.stdout
+        facts = answered("drill", "model-swap", "--data-dir", str(tmp_path))
+        assert (facts["simulated"], facts["passed"]) == (True, True)
+        [day] = facts["drills"]
+        assert {check["what"] for check in day["checks"]} >= {"noticed", "safe", "entries left resting"}
+        report = (tmp_path / "drill-report.md").read_text(encoding="utf-8")
+        assert "SIMULATED" in report
+        assert "CONSERVATIVE" in report
+        unknown = jurymast("drill", "picnic")
+        assert unknown.returncode == 2
+        assert "everything-down" in unknown.stderr
+
+
 class TestLab:
     def test_a_running_bots_provider_is_broken_and_mended_by_command(self, tmp_path: Path) -> None:
         """`lab fault` is seen by `lab faults` and by the bot; `lab clear` mends; nonsense lists the words."""

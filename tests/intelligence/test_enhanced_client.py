@@ -177,6 +177,43 @@ class TestDecisions:
         assert decision.served_model == UNLISTED_MODEL
         assert f"served by {UNLISTED_MODEL} instead of gpt-6.1-terra" in decision.reason
 
+    async def test_a_swap_cuts_what_the_answer_is_worth_and_the_mode(self) -> None:
+        """A model nobody has heard of is worth nothing from its first answer on, and the mode falls; a known
+        one is worth its own tier. When the model that was asked answers again, the cause is gone."""
+        async with rig(providers=[OPENAI, ProviderName.ANTHROPIC]) as lab:
+            before = await lab.ask()
+            await lab.fleet.set_fault("openai", "swapped_model")
+            swapped = await lab.ask()
+            await lab.pass_time(1.0)
+            fallen = lab.fallback.get_system_status()
+            await lab.fleet.clear_faults("openai")
+            after = await lab.ask()
+        assert isinstance(before, Decision)
+        assert isinstance(swapped, Decision)
+        assert isinstance(after, Decision)
+        assert (before.tier, swapped.tier, after.tier) == (Tier.MID, Tier.SMALL, Tier.MID)
+        assert swapped.rung is before.rung
+        assert fallen.mode is EmergencyMode.CONSERVATIVE
+        assert f"{UNLISTED_MODEL} serves openai" in fallen.mode_reason
+        studio = Studio([answer(served_model="grok-4.20")])
+        known = await studio.decide()
+        assert isinstance(known, Decision)
+        assert known.tier in {Tier.STRONG, Tier.MID}
+
+    async def test_questions_left_unanswered_weaken_judgement(self) -> None:
+        """One in ten of twenty questions without an answer in time: CONSERVATIVE, though providers look well."""
+        async with rig(providers=[XAI, OPENAI]) as lab:
+            for number in range(20):
+                fault = number in {5, 15}
+                if fault:
+                    await lab.fleet.set_fault("all", "invalid_json")
+                await lab.ask()
+                await lab.fleet.clear_faults("all")
+                await lab.pass_time(10.0)
+            status = lab.fallback.get_system_status()
+        assert status.mode.severity >= EmergencyMode.CONSERVATIVE.severity
+        assert "not answered in time" in status.mode_reason
+
     async def test_a_dated_name_is_no_swap(self) -> None:
         """The same model under its dated id is the model that was asked for."""
         decision = await Studio([answer(served_model="grok-4.3-20260101")]).decide()

@@ -64,6 +64,11 @@ from jurymast.ports import Clock
 __all__ = ["Answered", "FallbackManager", "FallbackSettings", "Unanswered"]
 
 FAILOVERS_KEPT = 100
+OUTCOMES_KEPT = 1_000
+OUTCOMES_MIN = 20
+"""Questions without which a share of them says little."""
+OUTCOME_SECS = 300.0
+"""How long a question counts."""
 BYTES_PER_TOKEN = 3
 """English text has four and more, figures and other scripts fewer."""
 FallbackSettings = FailoverSettings
@@ -124,6 +129,8 @@ class FallbackManager:
         self._override = (EmergencyMode.NORMAL, float("-inf"))
         self._first = providers.routes()[0].provider
         self._unaffordable_on: date | None = None
+        self._swapped = ""
+        self._outcomes: deque[tuple[float, bool]] = deque(maxlen=OUTCOMES_KEPT)
         self.core = Failover(
             providers.specs(),
             settings=self.settings,
@@ -162,16 +169,19 @@ class FallbackManager:
         end = walk.ended
         if end is None:  # pragma: no cover (a walk that stopped without an end would be a defect)
             raise RuntimeError("a decision stopped without an end")
+        self._outcomes.append((self._clock.monotonic(), end.record is not None))
         attempts = tuple(walk.attempts)
         if walk.over_budget and (end.record is None or end.record.spec.tier is Tier.SMALL):
             self._unaffordable_on = self._providers.budget.day
         if end.record is None or run.value is None or run.response is None:
             reason = end.reason or AbstainReason.INTERNAL_ERROR
             return Unanswered(reason, end.detail, walk.cost, attempts)
-        route, tier = end.record.route, end.record.spec.tier
+        route = end.record.route
+        tier = self._providers.tier_served(run.response, route)
+        self._swapped = f"{run.response.served_model} serves {route}" if run.response.swapped else ""
         rung = (
             Rung.LOCAL
-            if tier is Tier.SMALL
+            if end.record.spec.tier is Tier.SMALL
             else Rung.PRIMARY
             if route.provider is self._first
             else Rung.FAILOVER
@@ -279,7 +289,17 @@ class FallbackManager:
         if self._exchange_at is not None:
             age_secs_max = self.table[EmergencyMode.CACHED].cached_age_secs_max
             cached = self.opinions.usable(self._exchange_at, age_secs_max)
-        self.core.told(Thinking(cached, used), self._clock.monotonic())
+        thinking = Thinking(cached, used, self._swapped, self._unanswered_share())
+        self.core.told(thinking, self._clock.monotonic())
+
+    def _unanswered_share(self) -> float:
+        """Of the last minutes' questions, in percent steps; 0 while they are too few."""
+        since = self._clock.monotonic() - OUTCOME_SECS
+        while self._outcomes and self._outcomes[0][0] < since:
+            self._outcomes.popleft()
+        asked = len(self._outcomes)
+        missed = sum(not answered for _, answered in self._outcomes)
+        return round(missed / asked, 2) if asked >= OUTCOMES_MIN else 0.0
 
     async def _probe(self, route: Route) -> HealthCheckResult:
         self._probing.add(route)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jurymast.policy.budget as budgets
-from jurymast.domain.errors import ProviderError
+from jurymast.domain.errors import ConfigError, ProviderError
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import (
     AIRequest,
@@ -118,6 +118,17 @@ class ProviderManager:
                     )
                 )
         return sorted(specs, key=lambda spec: (spec.priority, spec.model_rank, spec.route))
+
+    def tier_served(self, response: AIResponse, route: Route) -> Tier:
+        """Tier of whoever really answered: never above that of the model asked, the lowest if unheard of."""
+        asked = self.tier(route)
+        if not response.swapped or route.provider is ProviderName.LOCAL:
+            return asked
+        try:
+            served = self.catalogue.tier(response.served_model)
+        except ConfigError:
+            return Tier.SMALL
+        return max(asked, served, key=list(Tier).index)
 
     def tier(self, route: Route) -> Tier:
         return self.catalogue.tier(route.model) if route.provider is not ProviderName.LOCAL else Tier.SMALL

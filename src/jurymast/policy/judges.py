@@ -3,6 +3,7 @@
 | judge | looks at | CONSERVATIVE | MINIMAL | SUSPENDED | KILLED |
 |---|---|---|---|---|---|
 | budget | the day's AI money | 80 % spent | spent | | |
+| answers | the last questions | another model than was asked answers; 5 % unanswered in time | | | |
 | loss | the day's loss, of its cap | | 50 % | all of it | |
 | data | prices, clock, wire | | | unread for 30 s, clock off by 1 s, schema drift | |
 | orders | books and orders | | | mismatch, fate unknown 30 s, pause | 3x plan, 2x hard cap, a double |
@@ -25,6 +26,7 @@ class JudgeSettings:
     """Where each judge draws its lines. Shares of one, times in seconds, losses in basis points of equity."""
 
     budget_share_worrying: float = 0.8
+    unanswered_share_max: float = 0.05
     loss_day_bp_max: int = 1_000
     loss_share_worrying: float = 0.5
     data_stale_secs_max: float = 30.0
@@ -38,11 +40,15 @@ class JudgeSettings:
 class Thinking:
     """What judgement has left, told by the AI layer.
 
-    ``cached`` counts opinions of providers that are still worth something, ``budget_used`` is a share.
+    ``cached`` counts opinions of providers that are still worth something, ``budget_used`` is a share,
+    ``swapped`` says which model gave the last answer although another was asked. ``unanswered`` is the share
+    of the last minutes' questions that nobody answered in time, 0 while they are too few to tell.
     """
 
     cached: int = 0
     budget_used: float = 0.0
+    swapped: str = ""
+    unanswered: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,15 @@ def _budget(thinking: Thinking, _: Trading, settings: JudgeSettings) -> Floor:
     return Floor()
 
 
+def _answers(thinking: Thinking, _: Trading, settings: JudgeSettings) -> Floor:
+    if thinking.swapped:
+        return Floor(EmergencyMode.CONSERVATIVE, thinking.swapped)
+    if thinking.unanswered > settings.unanswered_share_max:
+        late = f"{thinking.unanswered:.0%} of the last questions were not answered in time"
+        return Floor(EmergencyMode.CONSERVATIVE, late)
+    return Floor()
+
+
 def _loss(_: Thinking, trading: Trading, settings: JudgeSettings) -> Floor:
     cap_bp = settings.loss_day_bp_max
     lost = f"{trading.loss_bp / 100:.1f} % of equity lost today, the cap is {cap_bp / 100:.1f} %"
@@ -120,7 +135,7 @@ def _orders(_: Thinking, trading: Trading, settings: JudgeSettings) -> Floor:
 
 
 Judge = Callable[[Thinking, Trading, JudgeSettings], Floor]
-JUDGES: Final[tuple[Judge, ...]] = (_orders, _data, _loss, _budget)
+JUDGES: Final[tuple[Judge, ...]] = (_orders, _data, _loss, _budget, _answers)
 NOT_TRADING: Final = Trading()
 NOTHING_SPENT: Final = Thinking()
 

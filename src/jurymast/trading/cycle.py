@@ -145,6 +145,11 @@ class TradingCycle:
         self._heard = Progress(0, 0, ())
 
     @property
+    def equity(self) -> Micros:
+        """Cash and positions at the last look, in micro-dollars."""
+        return self._equity
+
+    @property
     def reconciled(self) -> bool:
         """Whether our books have been squared with the exchange in this run."""
         return self._reconciled

@@ -18,6 +18,7 @@ from jurymast import __version__
 from jurymast.domain.errors import JurymastError
 from jurymast.faces.cli.control import COMMANDS
 from jurymast.faces.cli.doctor import doctor
+from jurymast.faces.cli.drill import drill
 from jurymast.faces.cli.exchange import exchange
 from jurymast.faces.cli.flatten import flatten
 from jurymast.faces.cli.options import DATA_DIR, data_dir_option, json_option
@@ -187,6 +188,7 @@ cli.add_command(flatten)
 cli.add_command(watchdog)
 cli.add_command(doctor)
 cli.add_command(sim)
+cli.add_command(drill)
 cli.add_command(exchange)
 cli.add_command(record)
 

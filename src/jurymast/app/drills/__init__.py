@@ -1,0 +1,1 @@
+"""Game days: the real program in paper mode, broken on purpose and graded. Everything is SIMULATED."""
