@@ -7,22 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+
+from jurymast.faces.cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 COMMAND = re.compile(r"(?:uv run )?jurymast ((?:lab |exchange )?[a-z]+)")
 COMMANDS = {
-    *("run", "demo", "status", "why", "sim", "record", "doctor", "watchdog"),
-    *("halt", "pause", "reduce", "flatten", "resume", "mode", "isolate", "restore", "failover"),
-} | {
-    f"{group} {name}"
-    for group, names in {
-        "lab": ("serve", "fault", "clear", "faults"),
-        "exchange": ("serve", "fault", "mend", "faults"),
-    }.items()
-    for name in names
+    name
+    for top, command in cli.commands.items()
+    for name in (
+        [f"{top} {below}" for below in command.commands] if isinstance(command, click.Group) else [top]
+    )
 }
 
 

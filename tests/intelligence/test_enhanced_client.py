@@ -201,7 +201,7 @@ class TestDecisions:
         assert known.tier in {Tier.STRONG, Tier.MID}
 
     async def test_questions_left_unanswered_weaken_judgement(self) -> None:
-        """One in ten of twenty questions without an answer in time: CONSERVATIVE, though providers look well."""
+        """One in ten of twenty questions without an answer in time: CONSERVATIVE, though all look well."""
         async with rig(providers=[XAI, OPENAI]) as lab:
             for number in range(20):
                 fault = number in {5, 15}
