@@ -11,7 +11,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Generic
 
 from jurymast.domain.decision import Abstain, AbstainReason, Attempt, Decision, Rung
@@ -45,6 +45,7 @@ from jurymast.domain.status import (
     SystemStatus,
 )
 from jurymast.intelligence.emergency import emergency_answer
+from jurymast.intelligence.means import Means
 from jurymast.intelligence.provider_manager import BudgetSpentError, ProviderManager
 from jurymast.intelligence.run import Run, Validate, Value
 from jurymast.intelligence.telling import event_of
@@ -55,7 +56,7 @@ from jurymast.policy.emergency import TABLE, ModeRules
 from jurymast.policy.facts import ActiveMoved
 from jurymast.policy.failover import Failover, FailoverSettings
 from jurymast.policy.health import Record, prompt_class
-from jurymast.policy.judges import Thinking, Trading
+from jurymast.policy.judges import Trading
 from jurymast.policy.latency import Z50
 from jurymast.policy.parsing import Rejected
 from jurymast.policy.restart import NOTHING_EARLIER, Earlier
@@ -64,11 +65,8 @@ from jurymast.ports import Clock
 __all__ = ["Answered", "FallbackManager", "FallbackSettings", "Unanswered"]
 
 FAILOVERS_KEPT = 100
-OUTCOMES_KEPT = 1_000
-OUTCOMES_MIN = 20
-"""Questions without which a share of them says little."""
-OUTCOME_SECS = 300.0
-"""How long a question counts."""
+_UNANSWERED = frozenset({AbstainReason.ALL_PROVIDERS_FAILED, AbstainReason.NO_ROUTE})
+"""Ends that tell of the providers; a refusal of content and spent money do not."""
 BYTES_PER_TOKEN = 3
 """English text has four and more, figures and other scripts fewer."""
 FallbackSettings = FailoverSettings
@@ -118,7 +116,6 @@ class FallbackManager:
     ) -> None:
         self.table = table
         self.opinions = Opinions(earlier.opinions)
-        self._exchange_at: datetime | None = None
         self.settings = settings or FallbackSettings()
         self.failover_history: deque[FailoverEvent] = deque(maxlen=FAILOVERS_KEPT)
         self._providers = providers
@@ -128,9 +125,7 @@ class FallbackManager:
         self._shadows: set[asyncio.Task[None]] = set()
         self._override = (EmergencyMode.NORMAL, float("-inf"))
         self._first = providers.routes()[0].provider
-        self._unaffordable_on: date | None = None
-        self._swapped = ""
-        self._outcomes: deque[tuple[float, bool]] = deque(maxlen=OUTCOMES_KEPT)
+        self._means = Means(self.opinions, self.table[EmergencyMode.CACHED].cached_age_secs_max)
         self.core = Failover(
             providers.specs(),
             settings=self.settings,
@@ -169,16 +164,16 @@ class FallbackManager:
         end = walk.ended
         if end is None:  # pragma: no cover (a walk that stopped without an end would be a defect)
             raise RuntimeError("a decision stopped without an end")
-        self._outcomes.append((self._clock.monotonic(), end.record is not None))
+        self._means.ended(self._clock.monotonic(), answered=end.reason not in _UNANSWERED)
         attempts = tuple(walk.attempts)
         if walk.over_budget and (end.record is None or end.record.spec.tier is Tier.SMALL):
-            self._unaffordable_on = self._providers.budget.day
+            self._means.unaffordable(self._providers.budget.day)
         if end.record is None or run.value is None or run.response is None:
             reason = end.reason or AbstainReason.INTERNAL_ERROR
             return Unanswered(reason, end.detail, walk.cost, attempts)
         route = end.record.route
         tier = self._providers.tier_served(run.response, route)
-        self._swapped = f"{run.response.served_model} serves {route}" if run.response.swapped else ""
+        self._means.answered_by(run.response, route)
         rung = (
             Rung.LOCAL
             if end.record.spec.tier is Tier.SMALL
@@ -281,25 +276,8 @@ class FallbackManager:
 
     def _note_means(self) -> None:
         """What judgement has left to think with: evidence for the mode."""
-        budget = self._providers.budget
-        used = budget.spent / budget.limit if budget.limit else 0.0
-        if self._unaffordable_on == budget.day:
-            used = 1.0
-        cached = 0
-        if self._exchange_at is not None:
-            age_secs_max = self.table[EmergencyMode.CACHED].cached_age_secs_max
-            cached = self.opinions.usable(self._exchange_at, age_secs_max)
-        thinking = Thinking(cached, used, self._swapped, self._unanswered_share())
-        self.core.told(thinking, self._clock.monotonic())
-
-    def _unanswered_share(self) -> float:
-        """Of the last minutes' questions, in percent steps; 0 while they are too few."""
-        since = self._clock.monotonic() - OUTCOME_SECS
-        while self._outcomes and self._outcomes[0][0] < since:
-            self._outcomes.popleft()
-        asked = len(self._outcomes)
-        missed = sum(not answered for _, answered in self._outcomes)
-        return round(missed / asked, 2) if asked >= OUTCOMES_MIN else 0.0
+        now = self._clock.monotonic()
+        self.core.told(self._means.thinking(now, self._providers.budget), now)
 
     async def _probe(self, route: Route) -> HealthCheckResult:
         self._probing.add(route)
@@ -400,14 +378,14 @@ class FallbackManager:
         """Keep what a provider has said of a market; what was said without one is none of it."""
         self.opinions.apply(event)
         source = event.decision if isinstance(event, DecisionMade) else event.abstain
-        self._exchange_at = source.as_of
+        self._means.exchange_at = source.as_of
 
     def note_trading(self, trading: Trading, now: datetime | None = None) -> None:
         """How well the trading rooms know what they do, once a cycle: evidence for the mode.
 
         ``now`` is exchange time, when it is known.
         """
-        self._exchange_at = now or self._exchange_at
+        self._means.exchange_at = now or self._means.exchange_at
         self._note_means()
         self.core.told(trading, self._clock.monotonic())
         self._report()
