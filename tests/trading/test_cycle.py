@@ -366,6 +366,7 @@ class TestStates:
         lab.house.go_away()
         finished = await lab.cycle.run_once()
         assert (finished.state, finished.scanned) == (REDUCING, 0)
+        assert finished.exchange_time == START, "which is known without asking"
         assert lab.judge.asked == []
         finished = await lab.cycle.run_once()
         assert finished.state is ACTIVE

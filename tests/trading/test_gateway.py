@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trading_world import CASH, Desk, books_differ, desk, entry, exit_of, orders_at, restarted
 
+from jurymast.app.control import ControlFile
 from jurymast.domain.errors import JournalUnwritable
 from jurymast.domain.events import OrderChanged, OrderFilled, OrderIntended, OrderRefused, OrderUnresolved
 from jurymast.domain.money import CONTRACT
 from jurymast.domain.order import OrderIntent, OrderStatus, Purpose
-from jurymast.domain.status import TradingState
+from jurymast.domain.status import EmergencyMode, TradingState
 from jurymast.journal.queries import JournalReader
 from jurymast.journal.sqlite import SqliteJournal
+from jurymast.policy.demands import ModeDemand
+from jurymast.policy.emergency import TABLE
 from jurymast.policy.risk import ALLOWED, RiskReason, Verdict
 from jurymast.testing.clock import FakeClock
 from jurymast.trading.gateway import RESOLVE_TRIES, client_order_id
@@ -70,6 +74,16 @@ class TestSending:
         assert order is not None
         assert order.status is OrderStatus.RESTING
         assert list(lab.portfolio.orders.values()) == [order]
+
+    async def test_a_demanded_mode_counts_with_the_users_own_table(self, tmp_path: Path) -> None:
+        """Who lets CONSERVATIVE take no entries gets none through the door when that mode is demanded."""
+        mode = EmergencyMode.CONSERVATIVE
+        strict = {**TABLE, mode: replace(TABLE[mode], entries=False)}
+        for table, passes in ((TABLE, True), (strict, False)):
+            lab = desk(halt_file=tmp_path / "HALT", table=table)
+            demand = ModeDemand("", lab.clock.utc_now(), mode=mode)
+            ControlFile(tmp_path, lab.clock).change(lambda old, demand=demand: replace(old, mode=demand))
+            assert (await lab.gateway.submit(entry(), ALLOWED) is not None) is passes
 
     async def test_an_intent_that_is_under_way_is_not_sent_again(self) -> None:
         """Submitting the same intent while its order rests sends nothing."""

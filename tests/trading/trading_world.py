@@ -54,6 +54,7 @@ from jurymast.exchange.kalshi.rest import KalshiRest
 from jurymast.exchange.kalshi.signing import Signer, generate_pem
 from jurymast.exchange.questions import BundledEvidence, Question
 from jurymast.intelligence.emergency import decision_id
+from jurymast.policy.emergency import TABLE
 from jurymast.policy.judges import Trading
 from jurymast.ports import Clock, Journal
 from jurymast.testing.clock import FakeClock
@@ -438,7 +439,9 @@ def desk(
     exchange: Any = line
     latch = parts.get("halt_file")
     control = None if latch is None else ControlFile(latch.parent, clock)
-    gateway = Gateway(exchange, recorder, portfolio, clock=clock, control=control)
+    gateway = Gateway(
+        exchange, recorder, portfolio, clock=clock, control=control, table=parts.get("table", TABLE)
+    )
     reconciler = Reconciler(exchange, recorder, portfolio, gateway, clock=clock)
     cycle = TradingCycle(
         exchange=exchange,

@@ -145,7 +145,7 @@ async def build(
             )
         )
         control = ControlFile(config.data_dir, clock)
-        gateway = Gateway(exchange, recorder, portfolio, clock=clock, control=control)
+        gateway = Gateway(exchange, recorder, portfolio, clock=clock, control=control, table=config.table)
         reconciler = Reconciler(exchange, recorder, portfolio, gateway, clock=clock)
         liquidator = Liquidator(exchange, portfolio, gateway, reconciler, clock=clock)
         cycle = TradingCycle(

@@ -194,7 +194,7 @@ class TradingCycle:
         except (ReconcileError, ExchangeError) as error:
             self._judge.note_trading(self._doubts.unread(error))
             await self._set_state(TradingState.REDUCING, str(error))
-            return await self._finish(tally, snapshots, started, None)
+            return await self._finish(tally, snapshots, started, await self._exchange_time())
         tally.fills, tally.scanned = progress.fills, len(snapshots)
         self._equity = self._portfolio.value(snapshots)
         self._judge.note_trading(
@@ -269,6 +269,13 @@ class TradingCycle:
         decision, at = self._decisions.get(intent.ticker, (None, 0.0))
         fresh = self._clock.monotonic() - at <= self._rules.forecast_age_secs_max
         return fresh and decision is not None and decision.decision_id == intent.decision_id
+
+    async def _exchange_time(self) -> datetime | None:
+        """The exchange's time, if that can be told without it."""
+        try:
+            return await self._exchange.now()
+        except ExchangeError:
+            return None
 
     def _exchange_span(self, secs: float) -> timedelta:
         """What passes at the exchange in so many seconds of ours."""

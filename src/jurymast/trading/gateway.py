@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Final
@@ -29,9 +30,10 @@ from jurymast.domain.events import (
     WithdrawalDelayed,
 )
 from jurymast.domain.order import Order, OrderIntent, Purpose, TimeInForce
+from jurymast.domain.status import EmergencyMode
 from jurymast.exchange.withdrawing import Withdrawing
 from jurymast.policy.demands import NONE, BarReason, Demands, bar
-from jurymast.policy.emergency import TABLE
+from jurymast.policy.emergency import TABLE, ModeRules
 from jurymast.policy.risk import Verdict
 from jurymast.policy.withdrawal import SWEPT_SECS, Withdrawal, begin
 from jurymast.ports import Clock, ControlSource, Exchange
@@ -58,12 +60,14 @@ class Gateway:
         *,
         clock: Clock,
         control: ControlSource | None = None,
+        table: Mapping[EmergencyMode, ModeRules] = TABLE,
     ) -> None:
         self._exchange = exchange
         self._record = recorder.record
         self._portfolio = portfolio
         self._clock = clock
         self._control = control
+        self._table = table
         self._sent_at: deque[float] = deque()
         self._under_way = 0
         self._turn = asyncio.Lock()
@@ -203,7 +207,7 @@ class Gateway:
 
     def _barred(self, *, adds_risk: bool) -> tuple[BarReason, str] | None:
         demands = self.demands
-        takes_entries = TABLE[demands.mode_floor].entries
+        takes_entries = self._table[demands.mode_floor].entries
         barred = bar(demands, adds_risk=adds_risk, mode_takes_entries=takes_entries)
         if barred is not None or not adds_risk:
             return barred

@@ -1,0 +1,60 @@
+"""What judgement has left to think with: money, opinions, and how questions were answered lately."""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import date, datetime
+from typing import Final
+
+from jurymast.domain.provider import AIResponse, Route
+from jurymast.policy.budget import Budget
+from jurymast.policy.cached import Opinions
+from jurymast.policy.judges import Thinking
+
+OUTCOMES_KEPT: Final = 1_000
+OUTCOMES_MIN: Final = 20
+"""Questions without which a share of them says little."""
+OUTCOME_SECS: Final = 300.0
+"""How long a question counts."""
+
+
+class Means:
+    """Remembers what :class:`jurymast.policy.judges.Thinking` is made of. Times are monotonic seconds."""
+
+    def __init__(self, opinions: Opinions, cached_age_secs_max: float) -> None:
+        self.exchange_at: datetime | None = None
+        """Exchange time as last told: opinions age by it."""
+        self._opinions = opinions
+        self._cached_age_secs_max = cached_age_secs_max
+        self._unaffordable_on: date | None = None
+        self._swapped = ""
+        self._outcomes: deque[tuple[float, bool]] = deque(maxlen=OUTCOMES_KEPT)
+
+    def ended(self, now: float, *, answered: bool) -> None:
+        """A question came to its end."""
+        self._outcomes.append((now, answered))
+
+    def answered_by(self, response: AIResponse, route: Route) -> None:
+        """Who really answered."""
+        self._swapped = f"{response.served_model} serves {route}" if response.swapped else ""
+
+    def unaffordable(self, day: date) -> None:
+        """A question did not fit the money of this day."""
+        self._unaffordable_on = day
+
+    def thinking(self, now: float, budget: Budget) -> Thinking:
+        """The evidence for the mode."""
+        used = budget.spent / budget.limit if budget.limit else 0.0
+        cached = 0
+        if self.exchange_at is not None:
+            cached = self._opinions.usable(self.exchange_at, self._cached_age_secs_max)
+        spent = self._unaffordable_on == budget.day
+        return Thinking(cached, 1.0 if spent else used, self._swapped, self._unanswered_share(now))
+
+    def _unanswered_share(self, now: float) -> float:
+        """Of the last minutes' questions, to a hundredth; 0 while they are too few."""
+        while self._outcomes and self._outcomes[0][0] < now - OUTCOME_SECS:
+            self._outcomes.popleft()
+        asked = len(self._outcomes)
+        missed = sum(not answered for _, answered in self._outcomes)
+        return round(missed / asked, 2) if asked >= OUTCOMES_MIN else 0.0
