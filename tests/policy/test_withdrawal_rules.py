@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,3 +126,14 @@ def test_it_ends_only_when_nothing_rests_and_always_when_the_exchange_answers(
     assert foreign == (0 if everything else others)
     assert empty_since is not None
     assert now - empty_since >= PROOF_GAP_SECS
+
+
+def test_what_takes_long_is_told_ever_more_seldom() -> None:
+    """After 5 s, then each time it has taken twice as long, at last every five minutes."""
+    state, told = withdrawal.begin(100.0, everything=True), []
+    for now in range(100, 100 + 1_500):
+        if withdrawal.report_due(state, float(now)):
+            told.append(now - 100)
+            state = withdrawal.reported(state)
+    assert told == [5, 10, 20, 40, 80, 160, 320, 640, 960, 1280]
+    assert not withdrawal.report_due(replace(state, step=Step.DONE, reports=0), 2_000.0)

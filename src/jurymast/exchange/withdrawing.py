@@ -6,17 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from jurymast.domain.errors import ExchangeError
 from jurymast.domain.order import Order
 from jurymast.policy import withdrawal as rules
 from jurymast.policy.withdrawal import Step, Withdrawal
 from jurymast.ports import Clock, Exchange
-
-TELL_AFTER_SECS: Final = 5.0
-"""A withdrawal that takes longer is reported, and then again after each ``TELL_EVERY_SECS``."""
-TELL_EVERY_SECS: Final = 30.0
 
 
 async def nobody(_: Withdrawal) -> None:
@@ -50,10 +45,9 @@ class Withdrawing:
         there when this is called again."""
         clock = self.clock
         until = clock.monotonic() + secs_max
-        tell_at = clock.monotonic() + TELL_AFTER_SECS
         while not self.state.done and (now := clock.monotonic()) < until:
-            if now >= tell_at:
-                tell_at = now + TELL_EVERY_SECS
+            if rules.report_due(self.state, now):
+                self.state = rules.reported(self.state)
                 await self.delayed(self.state)
             if wait := self.state.wait_secs(now):
                 await clock.sleep(wait)

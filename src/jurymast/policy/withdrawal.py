@@ -9,7 +9,8 @@ Rules
      list sends its cancel-all unread.
   4. Gone means: two empty lists in a row, ``PROOF_GAP_SECS`` apart, with no order of ours under way.
   5. A refusal (429, a pause, silence) ends nothing. After ``1, 2, 4 ...`` times ``RETRY_SECS`` it is tried
-     again, for ever; whoever runs the machine decides when to report and when to come back later.
+     again, for ever; whoever runs the machine decides when to come back later.
+  6. What takes longer than ``REPORT_AFTER_SECS`` is told, and again each time it has taken twice as long.
 
   step          done                        failed
   LOOK          left: PULL_GROUPS, then     wait, PULL_GROUPS if not yet, SWEEP if a halt, else LOOK
@@ -35,6 +36,9 @@ PROOF_GAP_SECS: Final = 1.0
 """Between the empty lists: Kalshi tells an account as of about a second ago."""
 RETRY_SECS: Final = 0.25
 RETRY_SECS_MAX: Final = 2.0
+REPORT_AFTER_SECS: Final = 5.0
+REPORTS_DOUBLED_MAX: Final = 6
+"""Then one is due every five minutes or so."""
 SWEPT_SECS: Final = 60.0
 """After a cancel-all the exchange kills what is placed for so long, by its own clock."""
 
@@ -64,6 +68,7 @@ class Withdrawal:
     tries: int = 0
     refusals_in_row: int = 0
     left: int = 0
+    reports: int = 0
     taken: frozenset[str] = frozenset()
     """Ids of every order that was known to rest."""
     trouble: str = ""
@@ -128,6 +133,19 @@ def refused(state: Withdrawal, trouble: str, now: float) -> Withdrawal:
         not_before=now + wait,
         trouble=trouble,
     )
+
+
+def report_due(state: Withdrawal, now: float) -> bool:
+    """Whether people are to be told that it is not done yet."""
+    doubled = min(state.reports, REPORTS_DOUBLED_MAX)
+    more = max(0, state.reports - REPORTS_DOUBLED_MAX)
+    patience_secs = REPORT_AFTER_SECS * (2**doubled + more * 2**REPORTS_DOUBLED_MAX)
+    return not state.done and now - state.started_at >= patience_secs
+
+
+def reported(state: Withdrawal) -> Withdrawal:
+    """They were told."""
+    return replace(state, reports=state.reports + 1)
 
 
 def _means(state: Withdrawal, ours: int, others: int) -> Step:

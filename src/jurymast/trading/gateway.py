@@ -185,8 +185,6 @@ class Gateway:
         if end.done:
             self._clear_of = everything
             await self._told(reason, end)
-        else:
-            await self._delayed(reason, end)
         await self._take_over(work.ended)
         return end.done
 
@@ -227,17 +225,13 @@ class Gateway:
         )  # fmt: skip
 
     async def _still_at_it(self, reason: str, state: Withdrawal) -> None:
-        with suppress(JournalUnwritable):  # orders first; the journal's failure is raised when they are gone
-            await self._delayed(reason, state)
-
-    async def _delayed(self, reason: str, state: Withdrawal) -> None:
         now = self._clock.monotonic()
-        await self._record(
-            WithdrawalDelayed(
-                at=self._clock.utc_now(), reason=reason, left=state.left, tries=state.tries,
-                secs=round(now - state.started_at, 3), detail=state.trouble or "not proven yet",
-            )
+        delayed = WithdrawalDelayed(
+            at=self._clock.utc_now(), reason=reason, left=state.left, tries=state.tries,
+            secs=round(now - state.started_at, 3), detail=state.trouble or "not proven yet",
         )  # fmt: skip
+        with suppress(JournalUnwritable):  # orders first; the journal's failure is raised when they are gone
+            await self._record(delayed)
 
     async def resolve_open(self) -> None:
         """Ask the exchange about every intent that it has not acknowledged yet (after a crash)."""
