@@ -3,8 +3,9 @@
 Time goes in ticks, all settings are whole ticks, and a state is kept relative to its own now, so that the
 ladder's part is exact. Evidence is kept to a quarter, which only merges states that differ by less. For each
 transition the rules of both machines are checked, and for each state that good weather alone leads back to
-NORMAL. Three worlds are finite and small enough to visit whole: a route that is all there is, with everything
-that can befall it; a fleet that comes and goes as it likes under a ladder that hands reach into; and a route
+NORMAL. Four worlds are finite and small enough to visit whole: a route that is all there is, with everything
+that can befall it and no memory of how sick it was; a route among others, with that memory, shortened to
+``MEMORY`` requests; a fleet that comes and goes as it likes under a ladder that hands reach into; and a route
 that comes and goes while opinions, books, money and people send the mode anywhere, KILLED included.
 """
 
@@ -17,18 +18,20 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from jurymast.domain.status import EmergencyMode, RouteState
-from jurymast.policy import detector, ladder
+from jurymast.policy import detector, illness, ladder
 from jurymast.policy.detector import DetectorSettings, RouteHealth, Sign
 from jurymast.policy.judges import Thinking, Trading, judged
 from jurymast.policy.ladder import Capacity, Ladder, LadderSettings
 
 TICK_SECS: Final = 300.0
 STATES_MAX: Final = 100_000
+MEMORY: Final = 4
 GOOD_STEPS_MAX: Final = 200
 EVIDENCE_GRAIN: Final = 4
 DETECTOR: Final = DetectorSettings(
-    open_secs=TICK_SECS, open_secs_max=2 * TICK_SECS, latch_probe_secs=2 * TICK_SECS, confirm_secs=TICK_SECS
-)
+    open_secs=TICK_SECS, open_secs_max=2 * TICK_SECS, latch_probe_secs=2 * TICK_SECS,
+    confirm_secs=TICK_SECS, proof_secs=TICK_SECS,
+)  # fmt: skip
 LADDER: Final = LadderSettings(
     thin_secs=TICK_SECS,
     suspend_after_secs=2 * TICK_SECS,
@@ -182,6 +185,7 @@ JUDGED: Final = frozenset(
     {"success", "tick", "fleet", "opinions", "no opinions", "books squared", "books differ"}
     | {"doubled", "lift"}
 )
+ROUTE_AMONG_OTHERS: Final = ROUTE_ALONE - {"unanswered"}
 FLEET_AND_HANDS: Final = frozenset(
     {"success", "latch", "unanswered", "tick", "able", "small", "force", "release"}
 )
@@ -199,6 +203,7 @@ def _merged(joint: Joint) -> Joint:
         # Of a route that is out, evidence says nothing: it comes back with that of its probation.
         evidence=math.floor(health.evidence * EVIDENCE_GRAIN) / EVIDENCE_GRAIN if health.usable else 0.0,
         openings=min(health.openings, 2),
+        illness=_merged_illness(health.illness),
         next_probe_at=max(health.next_probe_at, 0.0),
         reason="answers" if health.reason == "answers" else "",
     )
@@ -218,6 +223,12 @@ def _merged(joint: Joint) -> Joint:
         manual_reason="",
     )
     return replace(joint, health=health, ladder=moved)
+
+
+def _merged_illness(record: illness.Illness) -> illness.Illness:
+    """Answers in a row beyond those that make it forgotten change nothing more."""
+    most = illness.surprising(record.failures, record.answers, illness.FORGOTTEN_AT)
+    return replace(record, run=min(record.run, most)) if record.failures else record
 
 
 def _not_before(at: float | None, secs: float) -> float | None:
@@ -245,7 +256,7 @@ def _recovers(joint: Joint, known: dict[Joint, bool]) -> bool:
 
 
 def _good(joint: Joint) -> Joint:
-    joint = _lifted(replace(joint, able=1, ladder=ladder.release(joint.ladder)))
+    joint = _lifted(replace(joint, able=max(joint.able, 1), ladder=ladder.release(joint.ladder)))
     moved = ladder.told(joint.ladder, Thinking())
     joint = replace(joint, ladder=ladder.told(moved, Trading(reconciled=True)) if moved.trading else moved)
     if joint.health.usable:
@@ -320,8 +331,10 @@ def _broken_by_route(name: str, old: RouteHealth, new: RouteHealth) -> Iterator[
         yield "evidence is bounded"
     if not new.usable and new.state is not RouteState.ISOLATED and new.next_probe_at > DETECTOR.open_secs_max:
         yield "a sick route is asked again within the longest wait"
-    if new.state is RouteState.HALF_OPEN and new.next_probe_at > 0.0:
-        yield "a half-open route is due a probe"
+    if new.state is RouteState.HALF_OPEN and new.next_probe_at > DETECTOR.proof_secs:
+        yield "a half-open route is soon due a probe"
+    if new.illness.failures + new.illness.answers > illness.COUNTED_MAX:
+        yield "the record of an illness is bounded"
 
 
 _ANSWERS: Final = frozenset({"success", "probe ok"})

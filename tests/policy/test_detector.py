@@ -23,6 +23,7 @@ from jurymast.policy.detector import (
     OPEN_AT_MAX,
     PROBATION,
     PROBATION_SUCCESSES,
+    QUICK_PROBES,
     SUCCESS_STEP,
     SUSPECT_AT,
     DetectorSettings,
@@ -36,6 +37,7 @@ from jurymast.policy.detector import (
     threshold,
     tick,
 )
+from jurymast.policy.illness import COUNTED_MAX, NEVER_ILL, PROOF_MAX, Illness
 
 SETTINGS = DetectorSettings()
 NOW = 1_000.0
@@ -79,7 +81,7 @@ def situations(state: RouteState) -> list[RouteHealth]:
             return [RouteHealth(OPEN, 5.4, openings=1, next_probe_at=NOW - 1)]
         case RouteState.HALF_OPEN:
             return [
-                RouteHealth(HALF_OPEN, 5.4, openings=1, next_probe_at=NOW, probes_ok=ok)
+                RouteHealth(HALF_OPEN, 5.4, openings=1, next_probe_at=NOW, illness=Illness(8, 0, ok))
                 for ok in range(SETTINGS.probes_to_close)
             ]
         case _:
@@ -168,6 +170,7 @@ def test_a_route_that_always_answers_is_never_opened(
         health = after
     if signs.count(Sign.SUCCESS) > EVIDENCE_MAX / SUCCESS_STEP:
         assert (health.state, health.evidence, health.openings) == (HEALTHY, 0, 0)
+        assert health.illness == NEVER_ILL
 
 
 @given(
@@ -333,12 +336,62 @@ def test_an_answer_closes_an_open_route_at_once() -> None:
     for state in (OPEN, HALF_OPEN, LATCHED):
         for health in situations(state):
             after = observe(health, Sign.SUCCESS, NOW, SETTINGS)
-            assert (after.state, after.evidence, after.probes_ok) == (SUSPECT, PROBATION, 0)
+            assert (after.state, after.evidence) == (SUSPECT, PROBATION)
             assert after.probation == PROBATION_SUCCESSES
 
 
+def probes_to_come_back(health: RouteHealth) -> int:
+    """Answered probes until a route is used again, each asked when it is due."""
+    health, now, probes = tick(health, health.next_probe_at), health.next_probe_at, 0
+    while not health.usable:
+        health, probes = observe(health, Sign.PROBE_OK, now, SETTINGS), probes + 1
+        if not health.usable:
+            quick = probes < QUICK_PROBES
+            assert health.next_probe_at - now == (0.0 if quick else SETTINGS.proof_secs)
+            assert f"probe {probes} of " in health.reason
+            now = health.next_probe_at
+    return probes
+
+
+@pytest.mark.parametrize(
+    ("history", "probes"),
+    [("xx", 3), ("xxxxx", 2), ("x.x.xx.x..x", 5), ("xx..x.....x......x........x", 15)],
+)
+def test_the_sicker_a_route_was_the_fewer_answers_prove_it_well(history: str, probes: int) -> None:
+    """After a total outage two or three answered probes close a breaker; a partial one passes those by
+    chance, so more are asked for, one after the other."""
+    health = RouteHealth()
+    for answer in history:
+        real = health.usable
+        ok, failed = (Sign.SUCCESS, Sign.FAILURE) if real else (Sign.PROBE_OK, Sign.PROBE_FAILED)
+        health = observe(health, ok if answer == "." else failed, NOW, SETTINGS)
+    assert health.state is OPEN
+    assert probes_to_come_back(health) == probes
+
+
+def share_of_time_used(rate: float, seed: int) -> float:
+    """Of ten hours in which this share of a route's requests and probes fails, a question a minute."""
+    chance, health, used = random.Random(seed), RouteHealth(), 0
+    for second in range(36_000):
+        health = tick(health, second)
+        used += health.usable
+        real = health.usable and second % 60 == 0
+        if real or (not health.usable and second >= health.next_probe_at):
+            failed = chance.random() < rate
+            sign = (Sign.FAILURE if real else Sign.PROBE_FAILED) if failed else None
+            sign = sign or (Sign.SUCCESS if real else Sign.PROBE_OK)
+            health = observe(health, sign, second, SETTINGS)
+    return used / 36_000
+
+
+@pytest.mark.parametrize(("rate", "least", "most"), [(0.4, 0.0, 0.15), (0.9, 0.0, 0.02), (0.01, 0.98, 1.0)])
+def test_a_partial_outage_is_not_returned_to_by_luck(rate: float, least: float, most: float) -> None:
+    """A route that fails four requests in ten spends most of the outage unused."""
+    assert least <= fmean(share_of_time_used(rate, seed) for seed in range(10)) <= most
+
+
 def test_open_time_doubles_up_to_its_bound() -> None:
-    """A route that keeps failing its probes is asked ever more seldom, but at least every five minutes."""
+    """A route that keeps failing its probes is asked ever more seldom, but at least every four minutes."""
     health, now, waits = RouteHealth(), NOW, []
     for _ in range(2):
         health = observe(health, Sign.FAILURE, now, SETTINGS)
@@ -346,7 +399,7 @@ def test_open_time_doubles_up_to_its_bound() -> None:
         waits.append(health.next_probe_at - now)
         now = health.next_probe_at
         health = observe(tick(health, now), Sign.PROBE_FAILED, now, SETTINGS)
-    assert waits == [15, 30, 60, 120, 240, *[300] * 7]
+    assert waits == [15, 30, 60, 120, *[240] * 8]
 
 
 def test_failures_of_traffic_do_not_lengthen_the_open_time() -> None:
@@ -525,6 +578,13 @@ class AnyHistory(RuleBasedStateMachine):
     @invariant()
     def evidence_is_bounded(self) -> None:
         assert 0 <= self.health.evidence <= EVIDENCE_MAX
+
+    @invariant()
+    def a_record_is_bounded_and_a_proof_possible(self) -> None:
+        illness = self.health.illness
+        assert illness.failures + illness.answers <= COUNTED_MAX
+        assert illness.run <= COUNTED_MAX
+        assert illness.needed <= PROOF_MAX
 
     @invariant()
     def a_usable_route_is_below_every_threshold(self) -> None:

@@ -510,7 +510,7 @@ class TestAbandoned:
 
 
 class TestProbes:
-    def test_a_dead_primary_is_found_by_two_decisions_and_back_by_two_probes(self) -> None:
+    def test_a_dead_primary_is_found_by_two_decisions_and_back_by_three_probes(self) -> None:
         """At a decision a minute: two failures open it, probes off the decision path bring it back."""
         bench = Bench(*CLOUDS)
         for _ in range(2):
@@ -519,6 +519,8 @@ class TestProbes:
         assert bench.state(XAI) is RouteState.OPEN
         assert bench.asked(bench.ask()) == [OPENAI]
         assert XAI in bench.probe(ok=[XAI])
+        assert bench.probe(ok=[XAI], secs=1) == [XAI]
+        assert bench.state(XAI) is RouteState.HALF_OPEN
         assert bench.probe(ok=[XAI], secs=1) == [XAI]
         assert bench.state(XAI) is RouteState.SUSPECT
         assert bench.asked(bench.ask()) == [XAI]

@@ -141,7 +141,7 @@ class FailoverSection:
     open_secs: float = bounded(
         15.0, low=0.1, high=HOUR, unit="s", doc="first wait before a sick route is probed"
     )
-    open_secs_max: float = bounded(300.0, low=0.1, high=DAY, unit="s", doc="longest such wait")
+    open_secs_max: float = bounded(240.0, low=0.1, high=DAY, unit="s", doc="longest such wait")
     latch_probe_secs: float = bounded(
         3_600.0, low=1.0, high=DAY, unit="s", doc="wait after key, credit, model failures"
     )

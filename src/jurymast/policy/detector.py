@@ -10,8 +10,10 @@ Rules
   - Open only reorders: routing still uses an open route when nothing better is left, and an answer
     there closes it at once.
   - An open route waits ``open_secs`` doubled per opening (capped), then becomes half-open: probes off
-    the decision path ask it. ``probes_to_close`` answers put it on probation, suspect with evidence so
-    high that one bad answer opens it again: a probe is shallow and must not outvote real traffic.
+    the decision path ask it, one after the other while they are answered. As many answers in a row as
+    prove it well (:mod:`jurymast.policy.illness`: the sicker it was, the fewer), ``probes_to_close`` at
+    least, put it on probation, suspect with evidence so high that one bad answer opens it again: a probe
+    is shallow and must not outvote real traffic.
   - Failures that time does not mend (key, credit, retired model) latch it: not used, probed slowly.
   - A rate limit is no sickness: it counts nothing and holds the route for as long as it was asked to
     wait. Of two such demands the longer holds. Nothing is sent to a held route while another can answer.
@@ -38,6 +40,7 @@ from enum import Enum, auto
 from typing import Final
 
 from jurymast.domain.status import RouteState
+from jurymast.policy.illness import NEVER_ILL, Illness
 
 BASE_FAILURE_RATE: Final = 0.05
 SICK_FAILURE_RATE: Final = 0.40
@@ -55,6 +58,8 @@ PROBATION: Final = 2.6
 PROBATION_SUCCESSES: Final = 3
 EVIDENCE_MAX: Final = 14.0
 DOUBLINGS_MAX: Final = 8
+QUICK_PROBES: Final = 3
+"""What a total outage takes to be over."""
 PROBE_SHARE: Final = 0.25
 """A probe is shallow: its answer takes off this share of what a real one does."""
 
@@ -71,12 +76,17 @@ class Sign(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DetectorSettings:
-    """Times in seconds."""
+    """Times in seconds.
+
+    Of the probes that prove a route well the first few follow each other at once (:data:`QUICK_PROBES`), the
+    others after ``proof_secs``: eight in the first minute at most.
+    """
 
     open_secs: float = 15.0
-    open_secs_max: float = 300.0
+    open_secs_max: float = 240.0
     latch_probe_secs: float = 3_600.0
     confirm_secs: float = 5.0
+    proof_secs: float = 10.0
     probes_to_close: int = 2
 
 
@@ -91,7 +101,7 @@ class RouteHealth:
     evidence: float = 0.0
     openings: int = 0
     next_probe_at: float = math.inf
-    probes_ok: int = 0
+    illness: Illness = NEVER_ILL
     probation: int = 0
     held_until: float = -math.inf
     reason: str = "no request yet"
@@ -142,7 +152,7 @@ def observe(
         return _answered(health, real=sign is Sign.SUCCESS)
     if sign is Sign.LATCH or health.state is RouteState.LATCHED:
         return replace(
-            health, state=RouteState.LATCHED, reason=reason or health.reason, probes_ok=0,
+            health, state=RouteState.LATCHED, reason=reason or health.reason,
             next_probe_at=now + settings.latch_probe_secs * jitter,
         )  # fmt: skip
     return _failed(health, sign, now, settings, weight, open_at, reason, jitter)
@@ -161,7 +171,7 @@ def put_off(health: RouteHealth, until: float) -> RouteHealth:
 def tick(health: RouteHealth, now: float) -> RouteHealth:
     """Let time pass: an open route whose time is up may be probed."""
     if health.state is RouteState.OPEN and now >= health.next_probe_at:
-        return replace(health, state=RouteState.HALF_OPEN, probes_ok=0, reason="open time over, probing")
+        return replace(health, state=RouteState.HALF_OPEN, reason="open time over, probing")
     return health
 
 
@@ -174,7 +184,7 @@ def restore(health: RouteHealth, now: float, reason: str = "put back by hand") -
     """Put a route back that is not used: half-open, to be probed at once. A usable one stays as it is."""
     if health.usable:
         return health
-    return replace(health, state=RouteState.HALF_OPEN, probes_ok=0, next_probe_at=now, reason=reason)
+    return replace(health, state=RouteState.HALF_OPEN, next_probe_at=now, reason=reason)
 
 
 def revive(state: RouteState, reason: str, now: float, settings: DetectorSettings) -> RouteHealth:
@@ -204,29 +214,40 @@ def revive(state: RouteState, reason: str, now: float, settings: DetectorSetting
 
 
 def _answered(health: RouteHealth, *, real: bool) -> RouteHealth:
-    if health.state is RouteState.HEALTHY and not health.evidence and health.reason == "answers":
+    illness, unmarked = health.illness, not (health.evidence or health.illness.failures)
+    if health.state is RouteState.HEALTHY and unmarked and health.reason == "answers":
         return health
+    if real and illness.failures:
+        illness = illness.answered()
     evidence = max(0.0, health.evidence - SUCCESS_STEP * (1.0 if real else PROBE_SHARE))
     probation = max(0, health.probation - real)
     if health.state is RouteState.SUSPECT and (evidence >= HEALTHY_BELOW or probation):
-        return replace(health, evidence=evidence, probation=probation, next_probe_at=math.inf)
+        return replace(
+            health, evidence=evidence, illness=illness, probation=probation, next_probe_at=math.inf
+        )
+    openings = health.openings
+    if not evidence and (not openings or illness.forgotten):
+        illness, openings = NEVER_ILL, 0
     return replace(
-        health, state=RouteState.HEALTHY, evidence=evidence, probation=0, next_probe_at=math.inf,
-        openings=health.openings if evidence else 0, reason="answers",
+        health, state=RouteState.HEALTHY, evidence=evidence, illness=illness, probation=0,
+        next_probe_at=math.inf, openings=openings, reason="answers",
     )  # fmt: skip
 
 
 def _came_back(health: RouteHealth, sign: Sign, now: float, settings: DetectorSettings) -> RouteHealth:
-    probes_ok = health.probes_ok + 1
+    illness = health.illness.answered()
+    needed = max(illness.needed, settings.probes_to_close)
     probing = sign is Sign.PROBE_OK and health.state is not RouteState.LATCHED
-    if probing and probes_ok < settings.probes_to_close:
+    if probing and illness.run < needed:
+        wait_secs = 0.0 if illness.run < QUICK_PROBES else settings.proof_secs
         return replace(
-            health, state=RouteState.HALF_OPEN, probes_ok=probes_ok, next_probe_at=now,
-            reason=f"probe {probes_ok} of {settings.probes_to_close} answered",
+            health, state=RouteState.HALF_OPEN, illness=illness, next_probe_at=now + wait_secs,
+            reason=f"probe {illness.run} of {needed} in a row answered",
         )  # fmt: skip
     return replace(
-        health, state=RouteState.SUSPECT, evidence=PROBATION, probes_ok=0, next_probe_at=math.inf,
-        probation=PROBATION_SUCCESSES, reason="answers again, on probation",
+        health, state=RouteState.SUSPECT, evidence=PROBATION, next_probe_at=math.inf,
+        illness=illness if illness.failures else NEVER_ILL, probation=PROBATION_SUCCESSES,
+        reason="answers again, on probation",
     )  # fmt: skip
 
 
@@ -242,8 +263,10 @@ def _failed(
 ) -> RouteHealth:
     if weight <= 0:
         return health
-    evidence = min(EVIDENCE_MAX, health.evidence + FAILURE_STEP * weight)
-    worse = replace(health, evidence=evidence, reason=reason)
+    step = FAILURE_STEP * weight
+    evidence = min(EVIDENCE_MAX, health.evidence + step)
+    illness = health.illness.failed() if step >= SUSPECT_AT else health.illness
+    worse = replace(health, evidence=evidence, illness=illness, reason=reason)
     if health.usable and evidence < (OPEN_AT if health.probation else open_at):
         if evidence < SUSPECT_AT:
             return worse
@@ -257,7 +280,6 @@ def _failed(
         worse,
         state=RouteState.OPEN,
         openings=openings,
-        probes_ok=0,
         probation=0,
         next_probe_at=now + wait_secs,
     )
