@@ -12,7 +12,7 @@ from jurymast.domain.errors import ProviderError
 from jurymast.domain.money import USD, Micros
 from jurymast.domain.provider import AIRequest, FailureKind, Message, ProviderName, Route, Tier, Usage
 from jurymast.intelligence.prompts import forecast_request
-from jurymast.intelligence.provider_manager import BudgetSpentError, ProviderManager
+from jurymast.intelligence.provider_manager import BudgetSpentError, ProviderManager, RouteStats
 from jurymast.lab.emulators.ledger import Ledger
 from jurymast.lab.rig import MODELS, Rig, rig
 
@@ -128,22 +128,31 @@ class TestFailures:
         assert (manager.budget.spent, manager.budget.held) == (held, 0)
         assert manager.get_total_cost() == held
 
-    async def test_a_cancelled_request_stays_booked_at_its_worst_case(self) -> None:
-        """Nobody waits for the answer any more, but the vendor may still bill it."""
+    @pytest.mark.parametrize("known", [False, True])
+    async def test_a_cancelled_request_keeps_its_worst_case_back(self, known: bool) -> None:
+        """Nobody waits for the answer any more, but the vendor may still bill it: what has likely come is
+        spent, the rest of the hold stays uncertain. Of a route that never answered all of it is spent."""
         async with rig(providers=[XAI]) as lab:
             manager = manager_of(lab)
+            if known:
+                manager.stats[manager.routes()[0]] = RouteStats(output_tokens=800, answer_secs=8.0)
+            earlier = manager.budget.spent
             await lab.fleet.set_fault("xai", "hang")
+            requests = lab.fleet.ledger(XAI).requests
             asking = asyncio.create_task(ask(lab, XAI))
             for _ in range(400):
-                if lab.fleet.ledger(XAI).requests:
+                if lab.fleet.ledger(XAI).requests > requests:
                     break
                 await asyncio.sleep(0.005)
             held = manager.budget.held
             asking.cancel()
             with suppress(asyncio.CancelledError):
                 await asking
-        assert (manager.budget.spent, manager.budget.held) == (held, 0)
+        spent, uncertain = manager.budget.spent - earlier, manager.budget.uncertain
         assert held > 0
+        assert (spent + uncertain, manager.budget.held) == (held, 0)
+        assert (0 < spent < held) if known else (spent == held)
+        assert manager.get_total_cost() == manager.budget.spent
 
     async def test_the_worst_case_is_never_below_the_bill(self) -> None:
         """What is held for a request covers what any vendor bills for it."""
@@ -173,7 +182,7 @@ class TestBudget:
                 except BudgetSpentError:
                     return False
                 finally:
-                    most = max(most, manager.budget.spent + manager.budget.held)
+                    most = max(most, manager.budget.limit - manager.budget.left)
                 return True
 
             answered = await asyncio.gather(*(one(index) for index in range(50)))
@@ -267,6 +276,7 @@ class TestLists:
                     "input_tokens": 0,
                     "output_tokens": 0,
                     "cost_micros": 0,
+                    "uncertain_micros": 0,
                     "mean_secs": 0.0,
                 }
             }

@@ -186,7 +186,11 @@ class Bench:
 
     def ask(self, deadline_secs: float = 60.0, prompt_class: int = 0, tokens: int = 0) -> Walk:
         walk = self.core.begin(
-            self.now, deadline_secs, prompt_class=prompt_class, tokens=tokens, quote=lambda _: 7_000
+            self.now,
+            deadline_secs,
+            prompt_class=prompt_class,
+            tokens=tokens,
+            quote=lambda _route, _secs: (4_000, 3_000),
         )
         return self._taken(walk)
 

@@ -29,6 +29,14 @@ def test_the_worst_case_is_held_and_the_bill_is_booked() -> None:
     assert (budget.held, budget.spent, budget.left) == (0, 25, 75)
 
 
+def test_what_may_yet_be_billed_is_neither_spent_nor_given_out() -> None:
+    """Of a request given up on its way the likely cost is spent, the rest is kept back until midnight."""
+    budget = settle(reserved(Budget(100, TODAY), 60), 60, 25, 35)
+    assert (budget.spent, budget.uncertain, budget.held, budget.left) == (25, 35, 0, 40)
+    assert reserve(budget, 41) is None
+    assert rolled(budget, TODAY + timedelta(days=1)).left == 100
+
+
 def test_what_does_not_fit_is_refused() -> None:
     """The last micro-dollar can be reserved, the one after it can't."""
     budget = reserved(Budget(100, TODAY), 100)

@@ -272,7 +272,8 @@ class TestTime:
         assert bench.cancelled == [bench.sends[0].attempt]
         assert outcomes(walk) == [(XAI, "overdue")]
         assert bench.record(XAI).health.evidence > 0
-        assert walk.cost == 7_000, "silence may be billed"
+        assert walk.cost == 4_000, "silence may be billed"
+        assert sum(attempt.uncertain for attempt in walk.attempts) == 3_000
 
 
 class TestHedge:
@@ -287,7 +288,7 @@ class TestHedge:
         assert walk.ended.record is bench.record(OPENAI)
         assert outcomes(walk) == [(OPENAI, "answered"), (XAI, "overdue")]
         assert bench.record(XAI).health.evidence > 0
-        assert walk.cost == 100 + 7_000
+        assert walk.cost == 100 + 4_000
 
     def test_the_first_may_still_win(self) -> None:
         """The rival that is not needed any more is cancelled and says nothing about its route."""

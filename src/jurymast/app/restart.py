@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from jurymast.app.config import Config
+from jurymast.domain.decision import Abstain, Decision
 from jurymast.domain.events import (
     CycleFinished,
     DecisionAbstained,
@@ -94,13 +95,17 @@ def settled_forecasts(journal: SqliteJournal) -> list[SettledForecast]:
 
 
 def _cost(event: Event) -> Micros:
-    """AI money an event tells of, in micro-dollars."""
+    """AI money an event tells of, in micro-dollars, with what may yet be billed."""
     match event:
         case DecisionMade():
-            return event.decision.cost
+            return event.decision.cost + _uncertain(event.decision)
         case DecisionAbstained():
-            return event.abstain.cost
+            return event.abstain.cost + _uncertain(event.abstain)
         case ProbeSent() | ShadowAnswered():
             return event.cost
         case _:
             return 0
+
+
+def _uncertain(outcome: Decision | Abstain) -> Micros:
+    return sum(attempt.uncertain for attempt in outcome.attempts)

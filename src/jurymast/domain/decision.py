@@ -91,7 +91,11 @@ class AbstainReason(Word):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One send to one route, or one route skipped with its reason."""
+    """One send to one route, or one route skipped with its reason.
+
+    ``cost`` is what it cost as far as is known: of an attempt given up on its way an estimate, and
+    ``uncertain`` what it may be billed beyond that at most.
+    """
 
     route: Route
     outcome: str
@@ -100,6 +104,7 @@ class Attempt:
     cost: Micros = 0
     failure: FailureKind | None = None
     sent: bool = True
+    uncertain: Micros = 0
 
 
 @dataclass(frozen=True, slots=True)

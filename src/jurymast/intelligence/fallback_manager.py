@@ -46,7 +46,7 @@ from jurymast.domain.status import (
 )
 from jurymast.intelligence.emergency import emergency_answer
 from jurymast.intelligence.means import Means
-from jurymast.intelligence.provider_manager import BudgetSpentError, ProviderManager
+from jurymast.intelligence.provider_manager import BYTES_PER_TOKEN, BudgetSpentError, ProviderManager
 from jurymast.intelligence.run import Run, Validate, Value
 from jurymast.intelligence.telling import event_of
 from jurymast.policy import ladder as ladders
@@ -67,8 +67,6 @@ __all__ = ["Answered", "FallbackManager", "FallbackSettings", "Unanswered"]
 FAILOVERS_KEPT = 100
 _UNANSWERED = frozenset({AbstainReason.ALL_PROVIDERS_FAILED, AbstainReason.NO_ROUTE})
 """Ends that tell of the providers; a refusal of content and spent money do not."""
-BYTES_PER_TOKEN = 3
-"""English text has four and more, figures and other scripts fewer."""
 FallbackSettings = FailoverSettings
 
 Emit = Callable[[Event], None]
@@ -154,7 +152,7 @@ class FallbackManager:
             deadline_secs,
             prompt_class=prompt_class(request.size_bytes),
             tokens=request.size_bytes // BYTES_PER_TOKEN + request.max_output_tokens,
-            quote=lambda route: self._providers.worst_case(request, route),
+            quote=lambda route, secs: self._providers.given_up(request, route, secs),
         )
         run = Run(
             self.core, self._providers, self._clock, self._report,

@@ -5,6 +5,8 @@ Which route to ask is not decided here: that is :mod:`jurymast.intelligence.fall
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +47,8 @@ __all__ = [
 ]
 
 BYTES_PER_MESSAGE = 16
+BYTES_PER_TOKEN = 3
+"""English text has four and more, figures and other scripts fewer."""
 HIDDEN_PROMPT_TOKENS = 600
 LATENCY_SMOOTHING = 0.2
 
@@ -62,7 +66,11 @@ class RouteStats:
     input_tokens: int = 0
     output_tokens: int = 0
     cost: Micros = 0
+    uncertain: Micros = 0
+    """What attempts given up on their way may be billed beyond ``cost``."""
     mean_secs: float = 0.0
+    answer_secs: float = 0.0
+    """Time that the answers with ``output_tokens`` took in all."""
 
     def timed(self, secs: float) -> None:
         self.mean_secs += (secs - self.mean_secs) * (LATENCY_SMOOTHING if self.mean_secs else 1.0)
@@ -142,6 +150,23 @@ class ProviderManager:
         """Most that a request can cost on a route, in micro-dollars."""
         return self._at(route).calculate_cost(_usage_bound(request), route.model)
 
+    def given_up(self, request: AIRequest, route: Route, secs: float) -> tuple[Micros, Micros]:
+        """What a request given up after ``secs`` has cost as far as is known, and may be billed beyond that.
+
+        An estimate: the prompt, and as many tokens as the route's answers bring in that time. The two
+        together are the worst case, for a vendor may go on by itself; before any answer that is all there
+        is to say.
+        """
+        worst, stats = self.worst_case(request, route), self.stats[route]
+        if not stats.answer_secs:
+            return worst, 0
+        came = math.ceil(stats.output_tokens * math.ceil(secs) / stats.answer_secs)
+        usage = Usage(
+            input=request.size_bytes // BYTES_PER_TOKEN, output=min(came, request.max_output_tokens)
+        )
+        likely = min(self._at(route).calculate_cost(usage, route.model), worst)
+        return likely, worst - likely
+
     async def make_request(
         self,
         request: AIRequest,
@@ -158,12 +183,16 @@ class ProviderManager:
         held = self._reserve(provider, request, route)
         stats = self._stats_of(route)
         stats.requests += 1
-        cost = held
+        cost, uncertain = held, 0
         started = self._clock.monotonic()
         try:
             response = await provider.make_request(
                 request, model=route.model, timeout_secs=timeout_secs, first_token_secs=first_token_secs
             )
+        except asyncio.CancelledError:
+            # Given up after the send: it may be billed in full, so the rest of the hold stays kept back.
+            cost, uncertain = self.given_up(request, route, self._clock.monotonic() - started)
+            raise
         except ProviderError as error:
             stats.failures += 1
             cost = self._cost_of_failure(provider, route, error.failure, held)
@@ -172,12 +201,13 @@ class ProviderManager:
             cost = response.cost
             stats.input_tokens += response.usage.input
             stats.output_tokens += response.usage.output
+            stats.answer_secs += self._clock.monotonic() - started
             return response
         finally:
-            # Cancelled after the send: it may be billed, so the hold stays spent.
             stats.cost += cost
+            stats.uncertain += uncertain
             stats.timed(self._clock.monotonic() - started)
-            self._budget = budgets.settle(self._budget, held, cost)
+            self._budget = budgets.settle(self._budget, held, cost, uncertain)
 
     async def probe(self, route: Route, *, timeout_secs: float) -> HealthCheckResult:
         """Ask a route a tiny synthetic question. Never raises.
@@ -235,13 +265,14 @@ class ProviderManager:
                 "input_tokens": stats.input_tokens,
                 "output_tokens": stats.output_tokens,
                 "cost_micros": stats.cost,
+                "uncertain_micros": stats.uncertain,
                 "mean_secs": round(stats.mean_secs, 3),
             }
             for route, stats in self.stats.items()
         }
 
     def get_total_cost(self) -> Micros:
-        """Everything spent on models since the start, in micro-dollars."""
+        """Everything spent on models since the start as far as is known, in micro-dollars."""
         return sum(stats.cost for stats in self.stats.values())
 
     async def close(self) -> None:

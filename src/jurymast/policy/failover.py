@@ -20,7 +20,7 @@ The walk of one decision
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -48,7 +48,7 @@ from jurymast.policy.limits import (
 )
 from jurymast.policy.restart import NOTHING_EARLIER, Earlier
 from jurymast.policy.routing import RouteSpec
-from jurymast.policy.walk import Cancel, Ended, Send, Sent, Walk
+from jurymast.policy.walk import Cancel, Ended, Quote, Send, Sent, Walk
 
 PRIOR_SHARE: Final = 0.25
 """Before any answer a route is expected to take this share of the longest attempt."""
@@ -127,7 +127,7 @@ class Failover:
         *,
         prompt_class: int = 0,
         tokens: int = 0,
-        quote: Callable[[Route], Micros] | None = None,
+        quote: Quote | None = None,
     ) -> Walk:
         """Start a decision that must end by ``now + deadline_secs``.
 
@@ -457,7 +457,8 @@ class Failover:
             route = sent.record.route
             detail = f"no answer in {secs:.1f} s, given up" if overdue else "no longer needed"
             outcome = "overdue" if overdue else "cancelled"
-            walk.attempts.append(Attempt(route, outcome, detail, secs, walk.quote(route)))
+            cost, uncertain = walk.quote(route, secs)
+            walk.attempts.append(Attempt(route, outcome, detail, secs, cost, uncertain=uncertain))
         walk.in_flight.clear()
         walk.retry = None
         walk.wake_at = math.inf

@@ -62,8 +62,12 @@ class Ended:
     record: Record | None = None
 
 
-def _free(_route: Route) -> Micros:
-    return 0
+Quote: TypeAlias = Callable[[Route, float], tuple[Micros, Micros]]
+"""What an attempt given up after so many seconds has cost as far as is known, and may cost beyond that."""
+
+
+def _free(_route: Route, _secs: float) -> tuple[Micros, Micros]:
+    return 0, 0
 
 
 @dataclass(slots=True, eq=False)
@@ -73,7 +77,7 @@ class Walk:
     began_at: float
     ends_at: float
     prompt_class: int
-    quote: Callable[[Route], Micros] = _free
+    quote: Quote = _free
     commands: list[Command] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     in_flight: dict[int, Sent] = field(default_factory=dict)

@@ -5,7 +5,7 @@ sends        at most three for one decision, each accounted for; none to a latch
 surrender    no decision gives up while a well route is untried and time is left
 work         hedges and retries stay within their allowances, probes within PROBES_PER_ROUTE a minute;
              an hour's sends within 1.2 times its decisions and what openings explain
-money        spent and held stay within the day's limit; probes may exceed it by one of each route
+money        spent, uncertain and held stay within the day's limit; probes may exceed it by one of each route
 liveness     a first choice that has been well for two longest open times is in use
 recovery     NORMAL at most fifteen minutes after the last trouble, restart or act of an operator, or the slow
              probe that may take a latched route back; SUSPENDED at most twice as long, and counted anew from
@@ -125,8 +125,9 @@ class Rules:
             self.breach("sends", now, f"send {sends} of one decision")
 
     def paid(self, budget: Budget, limit: int, now: float) -> None:
-        if budget.spent + budget.held > limit or budget.held < 0:
-            self.breach("money", now, f"{budget.spent} spent and {budget.held} held of {limit}")
+        taken = budget.spent + budget.uncertain + budget.held
+        if taken > limit or budget.held < 0:
+            self.breach("money", now, f"{taken} spent, uncertain and held of {limit}")
 
     # What the core says changed
 

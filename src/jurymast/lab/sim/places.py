@@ -47,11 +47,21 @@ class Place:
     typical: Micros
     worst: Micros
     probe: Micros
+    prompt: Micros
+    """What a typical prompt costs, whatever comes back."""
     slots: int = 0
 
     @property
     def route(self) -> Route:
         return self.spec.route
+
+    def given_up(self, secs: float) -> tuple[Micros, Micros]:
+        """Estimate of what a request given up after ``secs`` has cost, and what it may cost beyond that.
+
+        A typical answer's tokens come evenly over the median time.
+        """
+        cost = min(self.worst, self.prompt + int((self.typical - self.prompt) * secs / self.median_secs))
+        return cost, self.worst - cost
 
     @property
     def streams_first_token(self) -> bool:
@@ -92,6 +102,11 @@ def _place(index: int, route: Route, priority: int, rank: int, layout: Layout) -
         edge="this machine" if local else "internet",
         max_concurrent=layout.local_slots if local else 8,
     )
-    costs = (0, 0, 0) if local else tuple(map(catalogue.price(route.model).cost, (TYPICAL, WORST, PROBE)))
+    price = catalogue.price(route.model).cost if not local else _nothing
+    costs = price(TYPICAL), price(WORST), price(PROBE), price(Usage(TYPICAL.input, 0))
     slots = layout.local_slots if local else 0
-    return Place(index, spec, MEDIAN_SECS[route.provider], SIGMA, costs[0], costs[1], costs[2], slots)
+    return Place(index, spec, MEDIAN_SECS[route.provider], SIGMA, *costs, slots)
+
+
+def _nothing(_: Usage) -> Micros:
+    return 0

@@ -48,6 +48,8 @@ def figures(tally: Tally) -> dict[str, Any]:
         "sends_per_incident_decision": _per(windows.sends, windows.decisions),
         "hedge_share_of_sends": _of_all(tally, "hedges", "sends"),
         "hedge_share_of_spend": _of_all(tally, "hedge_cost", "cost"),
+        "hedge_bill_share_of_spend": _of_all(tally, "hedge_bill", "cost"),
+        "uncertain_share_of_spend": _of_all(tally, "uncertain", "cost"),
         "probe_share_of_spend": _of_all(tally, "probe_cost", "cost"),
         "shadow_share_of_spend": _of_all(tally, "shadow_cost", "cost"),
         "overspent_micros": tally.overspent,

@@ -134,7 +134,7 @@ class Shell:
                     part.by_hand += 1
                 return
         self._decisions += 1
-        walk = core.begin(now, DEADLINE_SECS, quote=lambda route: self._place[route].worst)
+        walk = core.begin(now, DEADLINE_SECS, quote=lambda route, secs: self._place[route].given_up(secs))
         ticket = Ticket(walk, part, self._decisions)
         self.tickets[ticket.serial] = ticket
         commands = walk.commands
@@ -187,11 +187,12 @@ class Shell:
         self.at(done_at, lambda at: self._done(ticket, attempt, at))
 
     def _cancel(self, ticket: Ticket, attempt: int, now: float) -> None:
-        """Given up after it was sent: it stays paid for."""
-        place, _ = ticket.outcomes.pop(attempt)
-        self.till.settle(place.worst, place.worst, self.now)
-        ticket.part.cost += place.worst
-        ticket.part.hedge_cost += place.worst
+        """Given up after it was sent: what came of it is estimated, the rest is kept back."""
+        place, outcome, sent_at = ticket.outcomes.pop(attempt)
+        came = min(1.0, (now - sent_at) / outcome.secs) if outcome.failure is None else 0.0
+        cost, uncertain = place.given_up(now - sent_at)
+        self.till.settle(place.worst, cost, self.now, uncertain)
+        ticket.part.gave_up(cost, uncertain, place.prompt + int((place.typical - place.prompt) * came))
         if any(tried.outcome == "overdue" and tried.route == place.route for tried in ticket.walk.attempts):
             self.trouble_at = now
         self._look_again(place)
@@ -224,14 +225,14 @@ class Shell:
                 rules.minute.retries += 1
         outcome = self.world.ask(place, now, send.timeout_secs, send.first_token_secs)
         part.wasted += outcome.struck
-        ticket.outcomes[attempt] = (place, outcome)
+        ticket.outcomes[attempt] = (place, outcome, now)
         return outcome
 
     def _done(self, ticket: Ticket, attempt: int, now: float) -> None:
         found = ticket.outcomes.pop(attempt, None)
         if found is None or ticket.serial not in self.tickets:
             return  # given up meanwhile
-        place, outcome = found
+        place, outcome, _ = found
         cost = outcome.cost
         self.till.settle(place.worst, cost, self.now)
         ticket.part.cost += cost
@@ -428,7 +429,7 @@ class Shell:
     def restart(self, now: float) -> None:
         """The process dies and starts anew: health and mode survive, decisions under way are lost."""
         for ticket in self.tickets.values():
-            for place, _ in ticket.outcomes.values():
+            for place, _, _ in ticket.outcomes.values():
                 self.till.settle(place.worst, place.worst, self.now)
             ticket.part.decisions -= 1
         self.tally.restarts += 1

@@ -73,9 +73,20 @@ class Part:
     probes: int = 0
     cost: Micros = 0
     hedge_cost: Micros = 0
+    """Of losers, as estimated when they were given up; the rest of their worst case is uncertain."""
+    hedge_bill: Micros = 0
+    """What the simulated provider bills for them."""
+    uncertain: Micros = 0
     probe_cost: Micros = 0
     shadow_cost: Micros = 0
     false_opens: int = 0
+
+    def gave_up(self, cost: Micros, uncertain: Micros, bill: Micros) -> None:
+        """A loser was given up on its way."""
+        self.cost += cost
+        self.hedge_cost += cost
+        self.hedge_bill += bill
+        self.uncertain += uncertain
 
     @property
     def usable(self) -> int:

@@ -20,5 +20,6 @@ class Ticket:
     serial: int
     sends: int = 0
     alarm_at: float = math.inf
-    outcomes: dict[int, tuple[Place, Outcome]] = field(default_factory=dict)
+    outcomes: dict[int, tuple[Place, Outcome, float]] = field(default_factory=dict)
+    """Of each attempt under way: where, what becomes of it, and when it was sent."""
     last_failed: bool = False

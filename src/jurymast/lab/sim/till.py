@@ -57,9 +57,9 @@ class Till:
             return False
         return self.reserve(worst, now)
 
-    def settle(self, worst: Micros, cost: Micros, now: float) -> None:
+    def settle(self, worst: Micros, cost: Micros, now: float, uncertain: Micros = 0) -> None:
         if worst:
-            self._budget = budgets.settle(self._budget, worst, cost)
+            self._budget = budgets.settle(self._budget, worst, cost, uncertain)
             self._rules.paid(self._budget, self._limit, now)
 
     def book(self, cost: Micros, now: float) -> None:
