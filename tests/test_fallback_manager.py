@@ -14,7 +14,7 @@ from jurymast.domain.events import FailedOver, ModeChanged, ProbeSent, ProviderC
 from jurymast.domain.market import EvidenceItem
 from jurymast.domain.money import USD
 from jurymast.domain.provider import FailureKind, ProviderName
-from jurymast.domain.status import EmergencyMode, ProviderStatus, RouteState
+from jurymast.domain.status import EmergencyMode, ProviderStatus, RouteState, SystemStatus
 from jurymast.lab.rig import QUICK, Rig, rig
 from jurymast.policy.deadline import WorkSettings
 
@@ -29,6 +29,22 @@ def provider_of(answer: Decision | Abstain) -> ProviderName | AbstainReason:
 
 async def ask_all(lab: Rig, times: int) -> list[ProviderName | AbstainReason]:
     return [provider_of(await lab.ask()) for _ in range(times)]
+
+
+def first_of(status: SystemStatus) -> ProviderName | None:
+    """Who answers first, as the status tells it."""
+    return status.active_route.provider if status.active_route else None
+
+
+async def first_and_answering(lab: Rig) -> ProviderName | None:
+    """Ask once, then read who answers first."""
+    assert isinstance(await lab.ask(), Decision)
+    return first_of(lab.fallback.get_system_status())
+
+
+def state_of(lab: Rig, name: ProviderName) -> RouteState:
+    reports = lab.fallback.get_system_status().routes
+    return next(report.state for report in reports if report.route.provider is name)
 
 
 class TestRedundancy:
@@ -360,6 +376,30 @@ class TestHealthAndFailover:
             moves = [e.to_route.provider for e in lab.events if isinstance(e, FailedOver) and e.to_route]
             assert moves == [OPENAI, XAI]
 
+    async def test_the_active_route_is_the_one_asked_first_that_answered(self) -> None:
+        """Over an outage of xAI the status names at every step who answers first: xAI while one failure only
+        casts doubt on it, OpenAI from the moment xAI is open, xAI again with its first answer."""
+        async with rig(providers=[XAI, OPENAI]) as lab:
+            told = [await first_and_answering(lab)]
+            await lab.fleet.set_fault("xai", "500")
+            told.append(await first_and_answering(lab))
+            assert state_of(lab, XAI) is RouteState.SUSPECT
+            await lab.pass_time(10)
+            assert state_of(lab, XAI) is RouteState.OPEN, "a probe settled it"
+            told.append(first_of(lab.fallback.get_system_status()))
+            await lab.fleet.clear_faults("xai")
+            await lab.pass_time(60)
+            assert lab.fallback.get_best_provider() is XAI
+            told.append(first_of(lab.fallback.get_system_status()))
+            told.append(await first_and_answering(lab))
+            assert state_of(lab, XAI) is RouteState.SUSPECT, "on probation, and in charge"
+            history = [(e.from_route, e.to_route) for e in lab.events if isinstance(e, FailedOver)]
+            last = lab.fallback.get_system_status().last_failover
+        assert told == [XAI, XAI, OPENAI, OPENAI, XAI]
+        assert [(a.provider, b.provider) for a, b in history if a and b] == [(XAI, OPENAI), (OPENAI, XAI)]
+        assert last is not None
+        assert (last.from_route, last.to_route) == history[-1]
+
     async def test_failover_by_hand_moves_the_first_place(self) -> None:
         """initiate_failover puts another provider first, and refuses one that can't answer."""
         async with rig() as lab:
@@ -367,7 +407,9 @@ class TestHealthAndFailover:
             assert await lab.fallback.initiate_failover(XAI, ANTHROPIC, "cheaper today")
             assert await ask_all(lab, 1) == [ANTHROPIC]
             lab.fallback.isolate_provider(OPENAI, "maintenance")
+            assert first_of(lab.fallback.get_system_status()) is ANTHROPIC
             assert not await lab.fallback.initiate_failover(ANTHROPIC, OPENAI, "no")
+            assert first_of(lab.fallback.get_system_status()) is ANTHROPIC
             assert lab.fallback.failover_history[-1].reason == "cheaper today"
 
     async def test_an_isolated_provider_is_left_alone_until_put_back(self) -> None:

@@ -265,7 +265,9 @@ class TestTruth:
             lab[XAI].fault = lab[OPENAI].fault = ""
             await lab.pass_time(120.0)
             assert good(await lab.ask(), XAI)
-            assert manager.get_system_status().active_route is not None
+            status = manager.get_system_status()
+            assert status.active_route is not None
+            assert status.active_route.provider is XAI
             moved = [e.new for e in lab.events if isinstance(e, RouteChanged) and e.route.provider is XAI]
         assert moved[0] is RouteState.SUSPECT
         assert RouteState.OPEN in moved

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -307,6 +308,37 @@ class TestCallers:
                         await lab.ask()
                 await asyncio.sleep(60.0)
             assert report_of(lab, XAI).state in {RouteState.OPEN, RouteState.HALF_OPEN}
+
+        run_virtually(story())
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_over_an_outage_the_status_names_who_answers_first(self, seed: int) -> None:
+        """xAI fails two times in five for an hour. At every second the active route is one that is believed
+        to answer, each failover starts where the last one ended, and none is told without an opening."""
+
+        async def story() -> None:
+            chance = random.Random(seed)
+
+            def mood() -> Turn:
+                ill = 600.0 < lab.now - began < 4_200.0 and chance.random() < 0.4
+                return Failure(FailureKind.SERVER_ERROR, "drawn") if ill else 1.0
+
+            lab = world({XAI: mood, OPENAI: taking(1.0)}, seed=seed)
+            lab[XAI].probe_mood = mood
+            began = lab.now
+            helper = asyncio.create_task(lab.look_after(6_000.0))
+            asking = asyncio.create_task(lab.ask_each(90, every_secs=60.0))
+            while not asking.done():
+                await asyncio.sleep(1.0)
+                if (active := lab.manager.get_system_status().active_route) is not None:
+                    assert report_of(lab, active.provider).state in {RouteState.HEALTHY, RouteState.SUSPECT}
+            helper.cancel()
+            moves = [(e.from_route, e.to_route) for e in lab.events if isinstance(e, FailedOver)]
+            assert [event.to_route for event in lab.manager.failover_history] == [to for _, to in moves]
+            assert all(here == there for (_, here), (there, _) in itertools.pairwise(moves))
+            assert 2 <= len(moves) <= 2 * opened(lab, XAI)
+            assert active is not None
+            assert active.provider is XAI
 
         run_virtually(story())
 

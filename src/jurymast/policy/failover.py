@@ -156,7 +156,7 @@ class Failover:
         walk.attempts.append(Attempt(record.route, "answered", "a hedge" if sent.hedge else "", secs, cost))
         self._climb()
         self.ladder = ladders.decided(self.ladder, now, self.settings.ladder)
-        if record.route != self.active and not (sent.hedge and self._in_charge()):
+        if record.route != self.active and (self.active is None or record is self.health.ranked(now)[0]):
             self._answered_by(record.route, next((a.detail for a in walk.attempts if a.failure), ""))
         self._end(walk, now, Ended(None, record=record))
 
@@ -167,6 +167,8 @@ class Failover:
         route = record.route
         walk.attempts.append(Attempt(route, "failed", str(failure), secs, cost, failure.kind))
         self.health.failed(record, attempt, now, failure, secs, walk.prompt_class)
+        if route == self.active:
+            self._look_who_answers(route, now)
         treatment = TREATMENTS[failure.kind]
         if not treatment.fail_over:
             self._end(walk, now, Ended(AbstainReason.CONTENT_FILTER, str(failure)))
@@ -312,8 +314,11 @@ class Failover:
         capacity = self.health.capacity(now)
         if capacity is self._calm_capacity and self.ladder is self._calm_ladder:
             return  # nothing has changed since it was last found that nothing calls for a change
-        if not capacity.total and self.active is not None:
-            self._answered_by(None, "no provider is believed to answer")
+        if self.active is not None:
+            if capacity.total:
+                self._look_who_answers(self.active, now)
+            else:
+                self._answered_by(None, "no provider is believed to answer")
         old = self.ladder
         self.ladder = ladders.step(old, capacity, now, self.settings.ladder)
         if self.ladder.mode is not old.mode:
@@ -438,11 +443,10 @@ class Failover:
         if tried and walk.began_at >= self._unanswered_at:
             self.ladder = ladders.unanswered(self.ladder)
             self._unanswered_at = now
-        self._end(walk, now, Ended(reason))
-        causes = "; ".join(f"{a.route}: {a.detail}" for a in walk.attempts) or "no route was left to ask"
-        walk.ended = Ended(reason, causes)
         if tried:
-            self._answered_by(None, causes)
+            self._answered_by(None, walk.causes)
+        self._end(walk, now, Ended(reason))
+        walk.ended = Ended(reason, walk.causes)
 
     def _end(self, walk: Walk, now: float, ended: Ended) -> None:
         """Give up what is still under way and close the walk."""
@@ -472,10 +476,11 @@ class Failover:
                 wake_at = sent.overdue_at
         walk.wake_at = wake_at
 
-    # Who answers
+    # Who answers: the one that would be asked first and has answered. A route that is beaten by a hedge, is
+    # full or fails once keeps the first place; one that comes back has it with its first answer.
 
     def _answered_by(self, route: Route | None, reason: str) -> None:
-        if route == self.active or self._not_back_yet(route):
+        if route == self.active:
             return
         old, self.active = self.active, route
         if not self._ever_active:
@@ -483,18 +488,12 @@ class Failover:
             if route is not None:
                 return  # the first answer of a run is no failover
         if not reason:
-            sick = old is not None and not self.health.records[old].health.usable
-            reason = (
-                f"{old} is {self.health.records[old].health.state}" if old and sick else "it answers again"
-            )
+            health = self.health.records[old].health if old else None
+            reason = f"{old} is {health.state}" if health and not health.usable else "it answers again"
         self.facts.append(ActiveMoved(old, route, reason))
 
-    def _in_charge(self) -> bool:
-        """Whether the route that answers first is well: beaten once by a hedge it stays the first."""
-        return self.active is not None and self.health.records[self.active].health.usable
-
-    def _not_back_yet(self, route: Route | None) -> bool:
-        """A doubtful route that answers now and then has not taken over from one that is well."""
-        if route is None or not self._in_charge():
-            return False
-        return self.health.records[route].health.state is not RouteState.HEALTHY
+    def _look_who_answers(self, active: Route, now: float) -> None:
+        """One that is known to be sick does not answer first any more: who would be asked now does."""
+        record = self.health.records[active]
+        if record.sick and (first := self.health.ranked(now)[0]).health.usable:
+            self._answered_by(first.route, f"{active} is {record.health.state}: {record.health.reason}")

@@ -96,6 +96,13 @@ class Walk:
     def cost(self) -> Micros:
         return sum(attempt.cost for attempt in self.attempts)
 
+    @property
+    def causes(self) -> str:
+        """What has become of each attempt so far, in words."""
+        known = [f"{attempt.route}: {attempt.detail}" for attempt in self.attempts]
+        waited_for = [f"{sent.record.route}: no answer in time" for sent in self.in_flight.values()]
+        return "; ".join(known + waited_for) or "no route was left to ask"
+
     def skip(self, route: Route, reason: str) -> None:
         """Note that a route is not asked, and why."""
         self.attempts.append(Attempt(route, "skipped", reason, sent=False))
