@@ -140,6 +140,21 @@ class TestRefusals:
         assert (bench.state(XAI), bench.record(XAI).health.evidence) == (HEALTHY, 0)
 
 
+class TestSilence:
+    @pytest.mark.parametrize(("first_token_secs", "opened"), [(None, False), (1.0, True)])
+    def test_a_missing_first_token_is_judged_by_first_tokens(
+        self, first_token_secs: float | None, opened: bool
+    ) -> None:
+        """Five seconds without a token are long for a route whose tokens come within two, though its whole
+        answers take twenty; of a route whose first tokens were never timed they say little."""
+        bench = Bench(*FLEET)
+        for _ in range(10):
+            bench.core.health.answered(bench.record(XAI), -1, bench.now, 20.0, 0, first_token_secs)
+        for _ in range(2):
+            fail(bench, FailureKind.FIRST_TOKEN_TIMEOUT, secs=5.0)
+        assert (bench.state(XAI) is OPEN) == opened
+
+
 class TestHolds:
     @pytest.mark.parametrize(
         ("asked_secs", "held_secs"),

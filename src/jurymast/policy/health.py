@@ -44,7 +44,7 @@ from jurymast.policy.detector import (
 from jurymast.policy.edges import Edge
 from jurymast.policy.failures import TREATMENTS, FailureScope
 from jurymast.policy.ladder import Capacity
-from jurymast.policy.latency import SAMPLES_SURE, Latency
+from jurymast.policy.latency import SAMPLES_MIN, SAMPLES_SURE, Latency
 from jurymast.policy.limits import Concurrency
 from jurymast.policy.routing import Candidate, Plan, RouteSpec, provider_status, rank
 
@@ -167,6 +167,12 @@ class Record:
         latency = self.latencies[prompt_class]
         return latency if latency.samples else max(self.latencies, key=_SAMPLES)
 
+    def usual_secs(self, kind: FailureKind, prompt_class: int) -> float:
+        """What it is known to need before silence of this kind says something of it."""
+        if kind is FailureKind.FIRST_TOKEN_TIMEOUT and self.first_token.effective >= SAMPLES_MIN:
+            return self.first_token.q99_secs
+        return self.latency(prompt_class).q99_secs
+
 
 class FleetHealth:
     """Every route's health. ``tell`` receives what changed."""
@@ -272,7 +278,7 @@ class FleetHealth:
             weight = 1.0 if weight or record.alike >= ALIKE_MIN else 0.0
         elif treatment.latch:
             sign = Sign.LATCH
-        if failure.kind in _TOO_SLOW and secs < record.latency(prompt_class).q99_secs:
+        if failure.kind in _TOO_SLOW and secs < record.usual_secs(failure.kind, prompt_class):
             weight *= IMPATIENT_SHARE
         reason = str(failure)
         self._fold(record, sign, now, weight=weight, reason=reason)
