@@ -21,8 +21,8 @@ def unused(
 ) -> str | None:
     """Which better choice than ``asked`` has been well for long without being asked first.
 
-    ``since`` is when anything last interfered, ``money`` what is left of the day's: a route that can't be
-    paid for can't be proven well either.
+    ``since`` is when anything last interfered or money that had run out was renewed, ``money`` what is left
+    of the day's: a route that can't be paid for can't be proven well either.
     """
     if core.health.preferred is not None:
         return None

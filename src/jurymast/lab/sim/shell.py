@@ -141,7 +141,8 @@ class Shell:
         if commands and isinstance(first := commands[0], Send):
             self._watches.began(first.route, now)
             if first.route is not self._first:
-                since, money = max(self.trouble_at, self._started_at), self.till.today(now).left
+                money = self.till.today(now).left
+                since = max(self.trouble_at, self._started_at, self.till.renewed_at)
                 idle = unused(core, self.world, first.route, now, since=since, money=money)
                 if idle is not None:
                     rules.breach("liveness", now, idle)

@@ -28,13 +28,19 @@ class Till:
         self._rules = rules
         self._budget = budgets.Budget(limit, date.fromordinal(FIRST_DAY))
         self._day_until = 0.0
+        self._dearest = max(place.worst for place in world.places)
+        self.renewed_at = -math.inf
+        """When a day began before which not every route could be paid for any more."""
 
     def today(self, now: float) -> budgets.Budget:
         if now >= self._day_until:
             wall = now + self._world.offset + self.wall_jump_secs
             day = int(wall // DAY_SECS)
             self._day_until = now + (day + 1) * DAY_SECS - wall
-            self._budget = budgets.rolled(self._budget, date.fromordinal(FIRST_DAY + max(day, 0)))
+            before = self._budget
+            self._budget = budgets.rolled(before, date.fromordinal(FIRST_DAY + max(day, 0)))
+            if self._budget is not before and before.left < self._dearest:
+                self.renewed_at = now
         return self._budget
 
     def look_again(self) -> None:
