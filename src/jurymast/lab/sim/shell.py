@@ -190,10 +190,9 @@ class Shell:
     def _cancel(self, ticket: Ticket, attempt: int, now: float) -> None:
         """Given up after it was sent: what came of it is estimated, the rest is kept back."""
         place, outcome, sent_at = ticket.outcomes.pop(attempt)
-        came = min(1.0, (now - sent_at) / outcome.secs) if outcome.failure is None else 0.0
         cost, uncertain = place.given_up(now - sent_at)
         self.till.settle(place.worst, cost, self.now, uncertain)
-        ticket.part.gave_up(cost, uncertain, place.prompt + int((place.typical - place.prompt) * came))
+        ticket.part.gave_up(cost, uncertain, self.world.bill(place, outcome, now - sent_at))
         if any(tried.outcome == "overdue" and tried.route == place.route for tried in ticket.walk.attempts):
             self.trouble_at = now
         self._look_again(place)
@@ -234,8 +233,7 @@ class Shell:
         if found is None or ticket.serial not in self.tickets:
             return  # given up meanwhile
         place, outcome, _ = found
-        cost = outcome.cost
-        self.till.settle(place.worst, cost, self.now)
+        self.till.settle(place.worst, cost := outcome.cost, self.now)
         ticket.part.cost += cost
         core, walk, failure = self.core, ticket.walk, outcome.failure
         if failure is None:

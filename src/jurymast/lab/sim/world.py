@@ -154,6 +154,11 @@ class World:
             return Outcome(timeout_secs, TIMEOUT, place.probe, None, weather.slow > 1.0)
         return Outcome(secs, None, place.probe)
 
+    def bill(self, place: Place, outcome: Outcome, secs: float) -> Micros:
+        """What is billed for a request given up after ``secs``: its prompt, and what had come by then."""
+        came = min(1.0, secs / outcome.secs) if outcome.failure is None else 0.0
+        return place.prompt + int((place.typical - place.prompt) * came)
+
     def _strike(self, place: Place, weather: Weather) -> Harm | None:
         drawn = self._random.random()
         if weather.rate and drawn < weather.rate:
