@@ -36,7 +36,7 @@ def figures(tally: Tally) -> dict[str, Any]:
         "availability_margin": margin,
         "safe_outcomes": 1.0 if all(_told(part) for part in _parts(tally)) else 0.0,
         "by_rung": {
-            str(rung): composed(tally, _of_rung(rung)) for rung in Rung if rung is not Rung.EMERGENCY
+            str(rung): composed(tally, _of_rung(rung)) for rung in (Rung.PRIMARY, Rung.FAILOVER, Rung.LOCAL)
         },
         "p50_secs": _all_times(tally, 0.50),
         "p95_secs": _all_times(tally, 0.95),
