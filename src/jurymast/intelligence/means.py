@@ -44,7 +44,7 @@ class Means:
 
     def thinking(self, now: float, budget: Budget) -> Thinking:
         """The evidence for the mode."""
-        used = budget.spent / budget.limit if budget.limit else 0.0
+        used = (budget.spent + budget.uncertain) / budget.limit if budget.limit else 0.0
         cached = 0
         if self.exchange_at is not None:
             cached = self._opinions.usable(self.exchange_at, self._cached_age_secs_max)
