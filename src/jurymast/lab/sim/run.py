@@ -131,12 +131,12 @@ def _jurymast(scenario: Scenario, world: World, found: tuple[Window, ...], tally
     spacing_secs = 60.0 / scenario.per_minute
     following = [window.start for window in found[1:]] + [math.inf]
     for window, next_start in zip(found, following, strict=True):
-        _simulate(shell, window, next_start, arrivals, spacing_secs, hands)
+        simulate(shell, window, next_start, arrivals, spacing_secs, hands)
     tally.violations.extend(rules.violations)
     tally.trace_hash = shell.trace_hash
 
 
-def _simulate(
+def simulate(
     shell: Shell,
     window: Window,
     next_start: float,

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
-import struct
 from collections.abc import Callable
-from hashlib import blake2b
 from random import Random
 from typing import Final
 
@@ -21,6 +19,7 @@ from jurymast.domain.provider import Route, Tier
 from jurymast.domain.status import EmergencyMode, RouteState
 from jurymast.lab.sim.invariants import SLACK_SECS, Rules
 from jurymast.lab.sim.liveness import surrendered, unused
+from jurymast.lab.sim.marks import Marks, What
 from jurymast.lab.sim.places import Place
 from jurymast.lab.sim.tally import Part, Tally
 from jurymast.lab.sim.ticket import Ticket
@@ -42,7 +41,7 @@ FLAP_SECS: Final = 900.0
 Event = Callable[[float], None]
 
 
-class Shell:
+class Shell(Marks):
     """Drives one core through a world. ``now`` is the core's clock."""
 
     def __init__(
@@ -56,6 +55,7 @@ class Shell:
         budget_per_day: Micros,
         every_second: bool = False,
     ) -> None:
+        super().__init__()
         self.world, self.rules, self.tally, self.settings = world, rules, tally, settings
         self.now = 0.0
         self.part = tally.settling
@@ -70,7 +70,6 @@ class Shell:
         self._serial = 0
         self._decisions = 0
         self._place = {place.route: place for place in world.places}
-        self._hash = blake2b(digest_size=16)
         self.till = Till(budget_per_day, world, rules)
         self._probing: set[int] = set()
         """By place."""
@@ -103,10 +102,6 @@ class Shell:
     def settled(self) -> bool:
         """Whether every route can be used and the mode is NORMAL."""
         return calm(self.core.ladder) and all(record.health.usable for record in self._records)
-
-    @property
-    def trace_hash(self) -> str:
-        return self._hash.hexdigest()
 
     def counts_for(self, part: Part) -> None:
         """From now on everything is counted for this part of the time."""
@@ -196,7 +191,7 @@ class Shell:
         if any(tried.outcome == "overdue" and tried.route == place.route for tried in ticket.walk.attempts):
             self.trouble_at = now
         self._look_again(place)
-        self._mark(now, 3, place.index)
+        self.mark(now, What.CANCELLED, place.index)
 
     def _alarm(self, ticket: Ticket, now: float) -> None:
         if ticket.serial in self.tickets and ticket.alarm_at <= now:
@@ -265,7 +260,7 @@ class Shell:
             place = self._place_of[id(ended.record)]
             part.answered[self._rung(place)] += 1
             part.latency.add(secs)
-            self._mark(now, 1, place.index)
+            self.mark(now, What.ANSWERED, place.index)
             if now >= self._shadow_at:
                 self._shadow(now)
             return
@@ -277,7 +272,7 @@ class Shell:
             self.rules.breach("answer", now, "neither an answer nor a reason")
             return
         ticket.part.abstained[ended.reason] += 1
-        self._mark(now, 2, 0)
+        self.mark(now, What.ABSTAINED, 0)
         if (
             ended.reason is not AbstainReason.ALL_PROVIDERS_FAILED
             or len(walk.asked) >= self.settings.work.sends_max
@@ -359,7 +354,7 @@ class Shell:
         core.probed(place.route, now, outcome.failure)
         record = self._records[place.index]
         self.rules.bounded(record, self.settings.detector, now)
-        self._mark(now, 4, place.index * 2 + (outcome.failure is None))
+        self.mark(now, What.PROBED, place.index * 2 + (outcome.failure is None))
         if core.facts or self._every_second:
             self._after(now)
         else:
@@ -477,13 +472,13 @@ class Shell:
             elif isinstance(fact, ModeMoved):
                 self.rules.mode_moved(fact, now)
                 self.tally.mode_changes += 1
-                self._mark(now, 6, fact.new.severity)
+                self.mark(now, What.MODE_MOVED, fact.new.severity)
             elif isinstance(fact, ActiveMoved):
-                self._mark(now, 7, self._place[fact.new].index if fact.new else 255)
+                self.mark(now, What.ACTIVE_MOVED, self._place[fact.new].index if fact.new else 255)
 
     def _route_moved(self, fact: RouteMoved, now: float) -> None:
         place = self._place[fact.route]
-        self._mark(now, 5, place.index * 8 + list(RouteState).index(fact.new))
+        self.mark(now, What.ROUTE_MOVED, place.index * 8 + list(RouteState).index(fact.new))
         if fact.new is not RouteState.OPEN:
             return
         if fact.old is RouteState.HEALTHY or fact.old is RouteState.SUSPECT:
@@ -495,6 +490,3 @@ class Shell:
         """When anything was last wrong with any route."""
         last = max(now - self.world.well_secs(place, now) for place in self.world.places)
         return max(last, self.trouble_at, self._started_at)
-
-    def _mark(self, now: float, what: int, where: int) -> None:
-        self._hash.update(struct.pack("<dBB", now, what, where))
