@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 
 from jurymast.domain.provider import Route
+from jurymast.domain.status import EmergencyMode
+from jurymast.lab.sim.invariants import Rules
 from jurymast.lab.sim.run import Scenario, run
 from jurymast.policy import choosing, failover
+from jurymast.policy.facts import ModeMoved
 from jurymast.policy.failover import Failover
 from jurymast.policy.health import Record
 from jurymast.policy.walk import Walk
@@ -87,3 +90,20 @@ class TestTheRulesNotice:
 
         monkeypatch.setattr(failover, "choose", only_one)
         assert broken_rules(range(3))["surrender"]
+
+    @pytest.mark.parametrize(("changes", "breaches"), [(3, 0), (5, 1)])
+    def test_a_mode_that_rises_while_it_flaps(self, changes: int, breaches: int) -> None:
+        """Four changes of course within the hour let nothing rise; a fall that goes on falling is one of them."""
+        rules = Rules(0, "", 3, 1.0)
+        normal, conservative, minimal = (
+            EmergencyMode.NORMAL,
+            EmergencyMode.CONSERVATIVE,
+            EmergencyMode.MINIMAL,
+        )
+        course = [(normal, conservative), (conservative, normal), (normal, conservative)]
+        course += [(conservative, normal), (normal, conservative)][: changes - 3]
+        for at, (old, new) in enumerate([*course, (conservative, minimal)]):
+            rules.mode_moved(ModeMoved(old, new, ""), 60.0 * at)
+        assert not rules.violations
+        rules.mode_moved(ModeMoved(minimal, conservative, ""), 1_000.0)
+        assert len(rules.violations) == breaches

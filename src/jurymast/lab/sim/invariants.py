@@ -10,7 +10,8 @@ liveness     a first choice that has been well for two longest open times is in 
 recovery     NORMAL at most fifteen minutes after the last trouble, restart or act of an operator, or the slow
              probe that may take a latched route back; SUSPENDED at most twice as long, and counted anew from
              its end
-modes        no rise while four changes lie within the hour; never more than MODE_CHANGES_MAX
+modes        no rise while four changes of course lie within the hour (a fall that goes on is one); never more
+             than MODE_CHANGES_MAX changes
 truth        what facts say was so before is what they said last
 bounds       evidence, openings, waits and limits stay within their bounds
 idle         nothing is left under way when everything has ended
@@ -31,6 +32,7 @@ from jurymast.policy.detector import DOUBLINGS_MAX, EVIDENCE_MAX, DetectorSettin
 from jurymast.policy.facts import ModeMoved
 from jurymast.policy.failover import Failover
 from jurymast.policy.health import HOLD_SECS_MAX, JITTER, Record, RouteMoved
+from jurymast.policy.ladder import turns
 from jurymast.policy.limits import HEDGE_EARNED, HEDGE_TOKENS, RETRY_EARNED, RETRY_FLOOR, RETRY_TOKENS
 
 PROBES_PER_ROUTE: Final = 8
@@ -74,7 +76,9 @@ class Rules:
     hour: Minute = field(default_factory=Minute)
     states: dict[Route, RouteState] = field(default_factory=dict)
     mode: EmergencyMode = EmergencyMode.NORMAL
-    mode_changes: deque[float] = field(default_factory=lambda: deque(maxlen=MODE_CHANGES_MAX + 1))
+    mode_changes: deque[tuple[float, EmergencyMode, EmergencyMode]] = field(
+        default_factory=lambda: deque(maxlen=2 * MODE_CHANGES_MAX)
+    )
     moved_at: float = -math.inf
     """When health of a route last changed, or somebody intervened."""
 
@@ -145,11 +149,12 @@ class Rules:
         self.mode = fact.new
         if fact.old is EmergencyMode.SUSPENDED:
             self.moved_at = now
-        recent = sum(now - at < 3_600.0 for at in self.mode_changes)
+        recent = sum(now - at < 3_600.0 for at, _, _ in self.mode_changes)
+        courses = sum(now - at < 3_600.0 for at in turns(self.mode_changes))
         rises = fact.new.severity < fact.old.severity
-        if (rises and recent >= CHANGES_PER_HOUR) or recent >= MODE_CHANGES_MAX:
+        if (rises and courses >= CHANGES_PER_HOUR) or recent >= MODE_CHANGES_MAX:
             self.breach("modes", now, f"{fact.old} to {fact.new} after {recent} changes within an hour")
-        self.mode_changes.append(now)
+        self.mode_changes.append((now, fact.old, fact.new))
 
     # States
 
