@@ -93,7 +93,7 @@ class TestTheRulesNotice:
 
     @pytest.mark.parametrize(("changes", "breaches"), [(3, 0), (5, 1)])
     def test_a_mode_that_rises_while_it_flaps(self, changes: int, breaches: int) -> None:
-        """Four changes of course within the hour let nothing rise; a fall that goes on falling is one of them."""
+        """Four changes of course within the hour let nothing rise; a fall that goes on is one of them."""
         rules = Rules(0, "", 3, 1.0)
         normal, conservative, minimal = (
             EmergencyMode.NORMAL,

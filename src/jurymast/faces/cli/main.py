@@ -25,6 +25,7 @@ from jurymast.faces.cli.options import DATA_DIR, data_dir_option, json_option
 from jurymast.faces.cli.record import record
 from jurymast.faces.cli.sim import sim
 from jurymast.faces.cli.watchdog import watchdog
+from jurymast.faces.cli.year import year
 
 CONTROL_URL = "http://127.0.0.1:8790"
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -189,6 +190,7 @@ cli.add_command(watchdog)
 cli.add_command(doctor)
 cli.add_command(sim)
 cli.add_command(drill)
+cli.add_command(year)
 cli.add_command(exchange)
 cli.add_command(record)
 

@@ -1,7 +1,7 @@
 """Money and positions of one policy: the bot's own books, against cash that is counted apart from them.
 
-Orders take what is displayed, at its price and Kalshi's fee, and nothing rests. Each profit is put down to the
-modes in which its position was opened, by contracts, and to its event in the bundle.
+Orders take what is displayed, at its price and Kalshi's fee, and nothing rests. Each profit is put down to
+the modes in which its position was opened, by contracts, and to its event in the bundle.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ class Account:
         if held is not None:
             self._marks[snapshot.ticker] = value
 
-    def execute(self, intent: OrderIntent, snapshot: MarketSnapshot, mode: EmergencyMode, event: str) -> Centi:
+    def execute(
+        self, intent: OrderIntent, snapshot: MarketSnapshot, mode: EmergencyMode, event: str
+    ) -> Centi:
         """Take what is displayed within the limit; how much of it there was. The rest is cancelled."""
         self._orders += 1
         self._events[intent.ticker] = event
@@ -116,8 +118,14 @@ class Account:
         return filled
 
     def _fill(
-        self, intent: OrderIntent, snapshot: MarketSnapshot, price: Micros, count: Centi, fee: Micros, left: Centi
-    ) -> None:  # fmt: skip
+        self,
+        intent: OrderIntent,
+        snapshot: MarketSnapshot,
+        price: Micros,
+        count: Centi,
+        fee: Micros,
+        left: Centi,
+    ) -> None:
         name = f"{self._orders}"
         fill = Fill(
             fill_id=f"{name}.{left}",

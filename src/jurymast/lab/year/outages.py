@@ -40,7 +40,7 @@ LONGER_MAX: Final = 100.0
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What holds from ``since`` (seconds of the year) on. ``answers`` is who answers, None when nobody does."""
+    """What holds from ``since`` (seconds of the year) on. ``answers`` is who answers, None for nobody."""
 
     since: float
     mode: EmergencyMode = EmergencyMode.NORMAL

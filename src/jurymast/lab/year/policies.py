@@ -5,7 +5,7 @@
 | jurymast | the last opinion as an edge that fades, void once the market has moved; holds | the mode's row |
 | always SKIP | nothing at all: no entry, no exit | the row of NORMAL |
 | ignore the outage | the last forecast as if it were new, at full size, however old | the row of NORMAL |
-| sell everything | as jurymast, and sells all it holds on entering MINIMAL and while it lasts | the mode's row |
+| sell everything | as jurymast; sells all it holds when MINIMAL begins and while it lasts | the mode's row |
 | never an outage | there is none: the ceiling | the row of NORMAL |
 
 The day's loss calls for safer modes under every policy: it has nothing to do with outages. Everything else is
@@ -15,7 +15,6 @@ the bot's: screening, size, exits, limits.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date
 from enum import Enum, auto
 from typing import Final
 
@@ -102,17 +101,24 @@ class Trader:
     def __init__(self, policy: Policy, cash: Micros = CASH) -> None:
         self.policy = policy
         self.account = Account(cash)
-        self._day: date | None = None
         self._day_equity = cash
         self._recalled: dict[str, str] = {}
 
+    def midnight(self) -> None:
+        """A day begins: its loss is counted from here."""
+        self._day_equity = self.account.equity
+
     def look(self, look: Look) -> None:
         """Leave, then enter, as the bot's cycle does."""
-        self.account.mark(look.snapshot)
+        held = self.account.position(look.snapshot.ticker) is not None
+        if held:
+            self.account.mark(look.snapshot)
         blind = self.policy.outages and look.status.blind
-        rules = TABLE[self._mode(look)]
         if blind and self.policy.old is Old.NOTHING:
             return
+        if not (held or blind or (look.fresh_worth if self.policy.outages else look.ceiling_worth)):
+            return
+        rules = TABLE[self._mode(look)]
         decision, worth = self._decision(look, rules, blind=blind)
         if self._leave(look, rules, decision):
             return
@@ -122,8 +128,6 @@ class Trader:
     def _mode(self, look: Look) -> EmergencyMode:
         """The ladder's, for a policy that has one, or a safer one that the day's loss calls for."""
         equity = self.account.equity
-        if (day := look.snapshot.as_of.date()) != self._day:
-            self._day, self._day_equity = day, equity
         loss_bp = (self._day_equity - equity) * BASIS // self._day_equity if self._day_equity > 0 else 0
         floor = judged(NOTHING_SPENT, Trading(loss_bp=loss_bp), JUDGES).mode
         return floor.safest(look.status.mode) if self.policy.ladder else floor
@@ -190,8 +194,6 @@ class Trader:
             self.account.execute(intent, snapshot, look.status.mode, look.event)
 
     @staticmethod
-    def _allowed(
-        intent: OrderIntent, snapshot: MarketSnapshot, exposure: Exposure, row: ModeRules
-    ) -> bool:
+    def _allowed(intent: OrderIntent, snapshot: MarketSnapshot, exposure: Exposure, row: ModeRules) -> bool:
         state = TradingState.ACTIVE
         return risk.check(intent, snapshot, exposure, row, state, RISK, orders_last_minute=0).allowed

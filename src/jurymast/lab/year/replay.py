@@ -2,8 +2,8 @@
 
 Each market has its turns, ``PACE_SECS`` apart and at its own minute, so that an outage meets as large a share
 of them as it is long. A market out of the band of prices that nobody holds is looked at again after a day.
-When the questions end, and when MINIMAL begins, markets are looked at at once, as the bot would. Between
-turns nothing happens: what is missed by it, everybody misses.
+When the questions stop, and when MINIMAL begins, markets that mattered at their last turn are looked at at
+once. Between turns nothing happens: what is missed by it, everybody misses.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ from jurymast.policy.emergency import TABLE
 from jurymast.policy.screening import ScreenReason, screen
 from jurymast.policy.sizing import Sized, size
 
-PACE_SECS: Final = 4 * 3_600.0
+PACE_SECS: Final = 6 * 3_600.0
+REACTION_SECS: Final = 1.0
+"""Markets are looked at so long after the mode has changed."""
 DAY: Final = timedelta(days=1)
 ENDLESS: Final = 10**12 * PAYOUT
 _ANYBODY: Final = Exposure(equity=ENDLESS, cash=ENDLESS, positions={}, by_market={}, by_event={})
@@ -65,8 +67,8 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Lived:
-    """One seed, by policy. ``secs_in`` is how long each mode of the ladder held, ``blind`` how often it began
-    that nobody was asked."""
+    """One seed, by policy. ``secs_in`` is how long each mode of the ladder held, ``blind`` how often
+    questions stopped."""
 
     scenario: Scenario
     outcomes: dict[str, Outcome]
@@ -94,9 +96,9 @@ def live(scenario: Scenario, questions: Sequence[Question], policies: Sequence[P
     year.run()
     return Lived(
         scenario,
-        {trader.policy.name: year.outcomes[trader.policy.name] for trader in year.traders},
+        year.outcomes,
         dict(outages.secs_in()),
-        sum(1 for _ in _rounds(outages)),
+        sum(_stopped(one.mode, other.mode) for one, other in itertools.pairwise(outages)),
         outages.violations,
     )
 
@@ -117,6 +119,8 @@ class _Year:
         self._markets = Markets([listing.question for listing in self._listings], scenario.seed)
         self._first = routes()[0]
         self._kept: dict[str, tuple[float, Decision | None]] = {}
+        self._watched: dict[str, Listing] = {}
+        """Markets that were worth a question, or held, at their last turn."""
         self._heap: list[tuple[datetime, _Kind, int, Listing | None]] = []
         self._serial = itertools.count()
 
@@ -129,23 +133,21 @@ class _Year:
             self._push(max(question.listed_at, horizon) + wait, _Kind.TURN, listing)
             self._push(question.resolves_at, _Kind.SETTLEMENT, listing)
         for status in _rounds(self._outages):
-            self._push(START + timedelta(seconds=status.since), _Kind.ROUND, None)
+            self._push(START + timedelta(seconds=status.since + REACTION_SECS), _Kind.ROUND, None)
         day = START + DAY
         while day < self._end:
             self._push(day, _Kind.MIDNIGHT, None)
             day += DAY
         while self._heap and self._heap[0][0] < self._end:
-            now, kind, _, listing = heapq.heappop(self._heap)
+            now, kind, _, due = heapq.heappop(self._heap)
             if kind is _Kind.MIDNIGHT:
                 self._midnight(now)
             elif kind is _Kind.ROUND:
                 self._round(now)
-            elif listing is None:  # pragma: no cover (settlements and turns have a listing)
-                raise RuntimeError("nothing to look at")
-            elif kind is _Kind.SETTLEMENT:
-                self._settle(listing, now)
-            else:
-                self._turn(listing, now)
+            elif kind is _Kind.SETTLEMENT and due is not None:
+                self._settle(due, now)
+            elif due is not None:
+                self._turn(due, now)
         self._close()
 
     def _push(self, at: datetime, kind: _Kind, listing: Listing | None) -> None:
@@ -163,19 +165,19 @@ class _Year:
         screened = screen(snapshot, NORMAL, HORIZON_SECS)
         held = any(trader.account.position(snapshot.ticker) for trader in self.traders)
         wait = timedelta(seconds=PACE_SECS)
+        self._watched.pop(snapshot.ticker, None)
         if screened is None or held:
+            self._watched[snapshot.ticker] = listing
             self._show(listing, snapshot, self._status(now), asked=screened is None)
         elif screened.reason is ScreenReason.PRICE_OUT_OF_BAND:
             wait = DAY
         self._push(now + wait, _Kind.TURN, listing)
 
     def _round(self, now: datetime) -> None:
-        """The mode has just stopped the questions, or become MINIMAL: look at every market there is."""
+        """The mode has just stopped the questions, or become MINIMAL: look at every market that matters."""
         status = self._status(now)
-        for listing in self._listings:
-            question = listing.question
-            if question.listed_at <= now < question.resolves_at:
-                self._show(listing, self._markets.at(question, now), status, asked=False)
+        for listing in self._watched.values():
+            self._show(listing, self._markets.at(listing.question, now), status, asked=False)
 
     def _show(self, listing: Listing, snapshot: MarketSnapshot, status: Status, *, asked: bool) -> None:
         """Let everybody look. ``asked``: the market is worth a question."""
@@ -205,6 +207,7 @@ class _Year:
 
     def _settle(self, listing: Listing, now: datetime) -> None:
         self._kept.pop(listing.question.ticker, None)
+        self._watched.pop(listing.question.ticker, None)
         for trader in self.traders:
             trader.account.settle(listing.question.ticker, listing.question.outcome, now)
 
@@ -215,6 +218,7 @@ class _Year:
             for trader in self.traders:
                 trader.account.mark(snapshot)
         for trader in self.traders:
+            trader.midnight()
             outcome = self.outcomes[trader.policy.name]
             outcome.equities.append(trader.account.equity)
             outcome.imbalance = max(outcome.imbalance, abs(trader.account.imbalance))
@@ -228,13 +232,16 @@ class _Year:
 
 def _rounds(outages: Outages) -> Iterator[Status]:
     """When the ladder stops the questions, and when it comes to MINIMAL or beyond from a better mode."""
-    before = EmergencyMode.NORMAL
+    worst, before = EmergencyMode.MINIMAL.severity, EmergencyMode.NORMAL
     for status in outages:
-        stopped = TABLE[before].ask_ai and not TABLE[status.mode].ask_ai
-        worst = EmergencyMode.MINIMAL.severity
-        if stopped or before.severity < worst <= status.mode.severity:
+        if _stopped(before, status.mode) or before.severity < worst <= status.mode.severity:
             yield status
         before = status.mode
+
+
+def _stopped(before: EmergencyMode, after: EmergencyMode) -> bool:
+    """Whether questions stop with this change of the mode."""
+    return TABLE[before].ask_ai and not TABLE[after].ask_ai
 
 
 def _worth(decision: Decision | None, snapshot: MarketSnapshot) -> bool:
