@@ -6,6 +6,7 @@ enough and without a local model, whose opinion could open no risk anyway.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -123,8 +124,8 @@ def lived_through(seed: int, schedule: Schedule, *, per_minute: float = 1.0) -> 
     shell.core.told(CACHED, 0.0)
     arrivals = Random(f"arrivals {seed}")
     found = windows(world.incidents, schedule.secs, 0, Random(0))
-    following = [window.start for window in found[1:]] + [float("inf")]
-    for window, next_start in zip(found, following, strict=True):
+    for index, window in enumerate(found):
+        next_start = found[index + 1].start if index + 1 < len(found) else math.inf
         simulate(shell, window, next_start, arrivals, 60.0 / per_minute, None)
     return Outages(shell.statuses, schedule.secs, len(rules.violations))
 
