@@ -205,7 +205,7 @@ class TestThePolicies:
         """From MINIMAL on the best opinion of before opens nothing, and what is held is held."""
         trader, bought = Trader(JURYMAST), holding(JURYMAST)
         before = bought.account.position("T-1")
-        trader.look(blind_look(mode))
+        trader.look(blind_look(mode, then_cents=20, bid_cents=20))  # which CACHED would enter on
         bought.look(blind_look(mode))
         assert trader.account.cash == trader.account.start
         assert bought.account.position("T-1") == before
@@ -213,11 +213,14 @@ class TestThePolicies:
     def test_jurymast_opens_a_little_on_a_cached_opinion_once(self) -> None:
         """In CACHED a good opinion of ten minutes ago opens a quarter of a percent at most, and not again."""
         trader = Trader(JURYMAST)
-        trader.look(blind_look(EmergencyMode.CACHED, then_cents=20, bid_cents=20))
+        look = blind_look(EmergencyMode.CACHED, then_cents=20, bid_cents=20)
+        quarter = replace(look.status, share=0.25)  # less than the cap, so that a second time would show
+        trader.look(replace(look, status=quarter))
         position = trader.account.position("T-1")
         assert position is not None
         assert 0 < position.cost <= trader.account.start * 25 // 10_000
-        trader.look(blind_look(EmergencyMode.CACHED, minutes=12, then_cents=20, bid_cents=20))
+        later = blind_look(EmergencyMode.CACHED, minutes=12, then_cents=20, bid_cents=20)
+        trader.look(replace(later, status=quarter))
         assert trader.account.position("T-1") == position
 
     def test_jurymast_lets_an_opinion_go_once_the_market_has_moved(self) -> None:
