@@ -51,7 +51,7 @@ def test_the_command_reports_what_was_asked_for_and_is_the_same_in_every_process
     assert first["simulated"] is True
     assert first["violations"] == 0
     assert first["safe_outcomes"] == 1.0
-    assert set(first["by_rung"]) == {"primary", "failover", "cached", "local"}
+    assert set(first["by_rung"]) == {"primary", "failover", "local"}
     assert first["outage_years_per_minute"] > 0
     assert 0.9 < first["availability"] <= 1.0
     assert first["trace_hash"] == second["trace_hash"]
