@@ -9,7 +9,15 @@ from pathlib import Path
 
 from jurymast.app.config import BotSection, Config
 from jurymast.app.restart import earlier_run
-from jurymast.domain.events import Event, ModeChanged, ProbeSent, RouteChanged, ShadowAnswered
+from jurymast.domain.decision import Abstain, AbstainReason, Attempt
+from jurymast.domain.events import (
+    DecisionAbstained,
+    Event,
+    ModeChanged,
+    ProbeSent,
+    RouteChanged,
+    ShadowAnswered,
+)
 from jurymast.domain.provider import ProviderName, Route
 from jurymast.domain.status import EmergencyMode, RouteState
 from jurymast.journal.sqlite import SqliteJournal
@@ -51,6 +59,20 @@ async def test_a_restart_opens_no_new_budget(tmp_path: Path) -> None:
     )
     earlier = await left_by(tmp_path, probe(5, minutes=-13 * 60), probe(7), shadow)
     assert earlier.spent == 27
+
+
+async def test_what_may_yet_be_billed_is_not_given_out_again(tmp_path: Path) -> None:
+    """What a loser given up on its way may cost beyond its estimate stays out of reach after a restart."""
+    attempts = (
+        Attempt(GROK, "overdue", cost=30, uncertain=500),
+        Attempt(GPT, "answered", cost=70),
+    )
+    abstain = Abstain(
+        decision_id="d1", ticker="T", reason=AbstainReason.MODEL_ABSTAINED, detail="", mode=NORMAL, cost=100,
+        secs=1.0, market_price=500_000, as_of=START, decided_at=START, attempts=attempts,
+    )  # fmt: skip
+    event = DecisionAbstained(at=START, decision_id="d1", ticker="T", abstain=abstain)
+    assert (await left_by(tmp_path, event)).spent == 100 + 500
 
 
 async def test_the_mode_and_its_flaps_go_on(tmp_path: Path) -> None:
