@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jurymast.app.config import BotSection, Config, FailoverSection, LabSection, LadderSection, TradingSection
+from jurymast.app.config import Config, FailoverSection, LadderSection
+from jurymast.app.staging import CASH_USD, CYCLE_SECS, staged
 from jurymast.app.wiring import Bot, build
 from jurymast.domain.decision import Rung
 from jurymast.domain.events import (
@@ -32,11 +33,9 @@ from jurymast.domain.order import Purpose
 from jurymast.domain.probability import brier
 from jurymast.domain.provider import ProviderName
 from jurymast.domain.status import EmergencyMode
-from jurymast.exchange.embedded.server.limits import UNLIMITED
 from jurymast.exchange.questions import load_bundle
 from jurymast.testing.clock import FakeClock
 
-CYCLE_SECS = 30.0
 START = datetime(2026, 1, 5, 12, tzinfo=UTC)
 RECOVERY_CYCLES_MAX = 30
 
@@ -194,33 +193,16 @@ class Demo:
         self._watch(event)
 
 
-CASH_USD = 10_000
-
-
 def demo_config(directory: Path, seed: int, pace_secs: float) -> Config:
     """A configuration whose times fit a story of about forty cycles of half a minute."""
-    base = Config()
-    return replace(
-        base,
-        bot=BotSection(data_dir=str(directory), seed=seed, cycle_secs=CYCLE_SECS),
-        exchange=replace(base.exchange, cash_usd=CASH_USD, speed=120.0, tier=UNLIMITED),
-        trading=TradingSection(
-            decision_deadline_secs=8.0, decisions_per_cycle=4, ask_again_secs=600.0, concurrency=1
-        ),
-        failover=FailoverSection(
-            attempt_secs_max=2.0,
-            attempt_secs_min=0.2,
-            probe_timeout_secs=2.0,
-            probe_idle_secs=120.0,
-            shadow_secs=0.0,
-            shadow_free_secs=0.0,
-            hedge_secs_min=1.5,
-        ),
-        ladder=LadderSection(dwell_secs=60.0),
-        lab=LabSection(
-            emulate=True, weather=False, control_port=0, latency_scale=0.01 if pace_secs == 0 else 0.05
-        ),
+    config = staged(
+        directory,
+        seed,
+        speed=120.0,
+        failover=FailoverSection(probe_idle_secs=120.0, hedge_secs_min=1.5),
+        latency_scale=0.01 if pace_secs == 0 else 0.05,
     )
+    return replace(config, ladder=LadderSection(dwell_secs=60.0))
 
 
 def _mean(values: list[float]) -> float | None:

@@ -143,23 +143,21 @@ async def _halt_in_a_storm(stage: Stage) -> None:
     for _ in range(2):  # all at once would be three times the planned rate, which kills
         await stage.lay_out(MANY_RESTING // 2)
         await stage.run(MINUTE)
-    stage.trouble()
-    stage.exchange_desk.set_fault("429", times=REFUSED)
-    _halt(stage)
-    await stage.run(2 * MINUTE)
-    stage.over()
-    _release(stage)
-    await stage.run(BACK_SECS_MAX, until=is_back)
+    await _halted_while(stage, "429", 2 * MINUTE, times=REFUSED)
 
 
 async def _halt_in_a_pause(stage: Stage) -> None:
     """In an exchange pause not even cancels are taken; what rests was told to go with the pause."""
     await stage.run(WARM_SECS)
     await stage.lay_out(RESTING)
+    await _halted_while(stage, "exchange_pause", 3 * MINUTE)
+
+
+async def _halted_while(stage: Stage, fault: str, secs: float, times: int | None = None) -> None:
     stage.trouble()
-    stage.exchange_desk.set_fault("exchange_pause")
-    _halt(stage)
-    await stage.run(3 * MINUTE)
+    stage.exchange_desk.set_fault(fault, times=times)
+    _demand(stage, StateDemand("drill", stage.clock.utc_now(), floor=TradingState.HALTED))
+    await stage.run(secs)
     stage.exchange_desk.clear()
     await stage.run(2 * MINUTE)
     stage.over()
@@ -201,10 +199,6 @@ def _exchange(
 
 def _demand(stage: Stage, demand: StateDemand) -> None:
     stage.bot.control.change(lambda demands: with_state(demands, demand))
-
-
-def _halt(stage: Stage) -> None:
-    _demand(stage, StateDemand("drill", stage.clock.utc_now(), floor=TradingState.HALTED))
 
 
 def _release(stage: Stage) -> None:

@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from jurymast.app.config import BotSection, Config, FailoverSection, LabSection, TradingSection
+from jurymast.app.config import Config, FailoverSection
 from jurymast.app.desk import ControlDesk
 from jurymast.app.drills.grading import Condition, Look, Seen
+from jurymast.app.staging import CASH_USD, CYCLE_SECS, staged
 from jurymast.app.wiring import Bot, build
 from jurymast.domain.events import DecisionAbstained, DecisionMade, Event, OrderIntended
 from jurymast.domain.market import Side
@@ -28,14 +29,11 @@ from jurymast.exchange.embedded.exchange import EmbeddedExchange
 from jurymast.exchange.embedded.invariants import broken
 from jurymast.exchange.embedded.records import Status
 from jurymast.exchange.embedded.server.control import Control as ExchangeDesk
-from jurymast.exchange.embedded.server.limits import UNLIMITED
 from jurymast.policy.risk import ALLOWED
 from jurymast.testing.clock import FakeClock
 
 START: Final = datetime(2026, 1, 5, 12, tzinfo=UTC)
-CYCLE_SECS: Final = 30.0
 STEPS_PER_CYCLE: Final = 6
-CASH_USD: Final = 10_000
 LAID_OUT_PRICE: Final = CENT
 """Entries that a day lays out rest at the least price, where nobody meets them."""
 
@@ -255,22 +253,5 @@ def _differences(bot: Bot, house: EmbeddedExchange) -> list[str]:
 
 
 def _config(directory: Path, seed: int) -> Config:
-    """Real use, but for the network's time-outs and an exchange whose clock runs faster."""
-    base = Config()
-    return replace(
-        base,
-        bot=BotSection(data_dir=str(directory), seed=seed, cycle_secs=CYCLE_SECS),
-        exchange=replace(base.exchange, cash_usd=CASH_USD, speed=20.0, tier=UNLIMITED),
-        trading=TradingSection(
-            decision_deadline_secs=8.0, decisions_per_cycle=4, ask_again_secs=600.0, concurrency=1
-        ),
-        failover=FailoverSection(
-            attempt_secs_max=2.0,
-            attempt_secs_min=0.2,
-            probe_timeout_secs=2.0,
-            hedge_secs_min=0.5,
-            shadow_secs=0.0,
-            shadow_free_secs=0.0,
-        ),
-        lab=LabSection(emulate=True, weather=False, control_port=0, latency_scale=0.0),
-    )
+    """Policies as in real use; the exchange's clock runs faster."""
+    return staged(directory, seed, speed=20.0, failover=FailoverSection(hedge_secs_min=0.5))
