@@ -105,7 +105,7 @@ def size(
     caps = _caps(snapshot, side, exposure, rules, all_in, cached=decision.cached is not None)
     caps["kelly"] = int(kelly * exposure.equity)
     capped_by = min(caps, key=lambda name: caps[name])
-    cell = f" {rules.at(_CELLS[capped_by])}" if capped_by in _CELLS else ""
+    cell = f" {rules.at(_CELLS[capped_by])}" if capped_by in _CELLS else f" [{rules.mode}]"
     contracts = max(caps[capped_by], 0) // all_in
     if contracts < 1:
         stake = max(caps[capped_by], 0) / PAYOUT
