@@ -193,7 +193,7 @@ def test_a_refusal_says_its_numbers() -> None:
 def test_an_entry_says_its_numbers() -> None:
     """A NO is told in the terms of NO."""
     assert sized(decision_of(8), snapshot_of()).detail == (
-        "no at 52c, we believe 62.7%, edge 9.0c after costs, size by visible depth"
+        "no at 52c, we believe 62.7%, edge 9.0c after costs, size by visible depth [normal]"
     )
 
 
@@ -225,7 +225,10 @@ def test_the_other_side_of_a_position_is_not_bought() -> None:
 def test_less_than_a_contract_is_no_trade() -> None:
     """When a cap leaves cents, nothing is sent, and the cap is named."""
     declined = refused(decision_of(90), snapshot_of(), exposure_of(cash=50 * CENT))
-    assert (declined.reason, declined.detail) == ("too_small", "cash allows $0.50, a contract is $0.52")
+    assert (declined.reason, declined.detail) == (
+        "too_small",
+        "cash allows $0.50, a contract is $0.52 [normal]",
+    )
     overdrawn = refused(decision_of(90), snapshot_of(), exposure_of(cash=-5 * USD))
     assert overdrawn.reason == "too_small"
 
