@@ -147,7 +147,7 @@ class TestRuns:
 class TestHelpers:
     async def test_recovery_probes_run_beside_the_cycles(self, tmp_path: Path) -> None:
         """While the bot trades, idle routes are probed, and an outage ends without anybody's help."""
-        async with bot_in(tmp_path, pace=200.0) as (bot, seen):
+        async with bot_in(tmp_path, pace=80.0) as (bot, seen):
             assert bot.fleet is not None
             await bot.fleet.set_fault("all", "refuse")
             supervisor = Supervisor(bot)
@@ -155,7 +155,7 @@ class TestHelpers:
             await until(seen, ProbeSent, 8)
             assert bot.fallback.mode is EmergencyMode.MINIMAL
             await bot.fleet.clear_faults("all")
-            for _ in range(int(WAIT_SECS / 0.01)):
+            for _ in range(int(3 * WAIT_SECS / 0.01)):
                 if bot.fallback.mode is EmergencyMode.NORMAL:
                     break
                 await asyncio.sleep(0.01)
