@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import sys
 
-import jurymast
-from jurymast.domain.decision import Decision
-from jurymast.lab.rig import rig
+try:
+    import jurymast
+    from jurymast.domain.decision import Decision
+    from jurymast.lab.rig import rig
+except ImportError as error:
+    sys.exit(f"FAIL  not installed for this Python: {error}. Run: uv run python simple_validation.py")
 
 
 async def main() -> int:
