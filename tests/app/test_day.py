@@ -270,6 +270,6 @@ async def test_a_day_on_a_failing_wire_ends_with_the_exchanges_books(tmp_path: P
             await assert_live_books_agree(day)
         assert len(day.orders()) > 5, "worth nothing if little was traded"
         assert day.tell(PositionSettled)
-        assert states[TradingState.REDUCING] > 1, "and if nothing went wrong"
+        assert states[TradingState.REDUCING] >= 1, "and if nothing was felt of what went wrong"
         assert states[TradingState.ACTIVE] > CYCLES // 2
         assert bot.venue.listener.lost > 0
