@@ -98,12 +98,12 @@ class Day:
         desk.clear()
         if dice.random() < 0.6:
             self._set(dice.choice(LOST_WRITES), times=dice.randint(1, 2), probability=0.5)
-        if dice.random() < 0.35:
+        if dice.random() < 0.5:
             fault = dice.choice(FAILING_READS)
             if fault == "stale_rest":
                 self._set(fault, value=dice.choice([1.0, 5.0]))
             else:
-                self._set(fault, times=dice.randint(1, 4), probability=0.2)
+                self._set(fault, times=dice.randint(2, 5), probability=0.3)
         for fault in dice.sample(BAD_FRAMES, 2):
             self._set(fault, probability=0.1)
 
@@ -270,6 +270,6 @@ async def test_a_day_on_a_failing_wire_ends_with_the_exchanges_books(tmp_path: P
             await assert_live_books_agree(day)
         assert len(day.orders()) > 5, "worth nothing if little was traded"
         assert day.tell(PositionSettled)
-        assert states[TradingState.REDUCING] >= 1, "and if nothing was felt of what went wrong"
+        assert states[TradingState.REDUCING] > 1, "and if nothing went wrong"
         assert states[TradingState.ACTIVE] > CYCLES // 2
         assert bot.venue.listener.lost > 0

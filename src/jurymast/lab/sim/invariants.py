@@ -11,7 +11,7 @@ recovery     NORMAL at most fifteen minutes after the last trouble, restart or a
              probe that may take a latched route back; SUSPENDED at most twice as long, and counted anew from
              its end
 modes        no rise while four changes of course lie within the hour (a fall that goes on is one), so never
-             more than five: the last a fall, which nothing may hold up
+             more than five: the last a fall, which nothing may hold up; MODE_CHANGES_MAX steps in all
 truth        what facts say was so before is what they said last
 bounds       evidence, openings, waits and limits stay within their bounds
 idle         nothing is left under way when everything has ended
@@ -44,8 +44,8 @@ IN_FLIGHT_SECS: Final = 30.0
 """What is under way when a fault begins fails too: as much as comes in this time."""
 RECOVERY_SECS: Final = 900.0
 CHANGES_PER_HOUR: Final = 4
-MODE_CHANGES_KEPT: Final = 32
-"""More than five courses have, of at most five steps each."""
+MODE_CHANGES_MAX: Final = 13
+"""In an hour: at most four rises of a step, each fallen again, and the five steps from top to bottom."""
 SLACK_SECS: Final = 1e-6
 _OUT: Final = frozenset({RouteState.LATCHED, RouteState.ISOLATED})
 
@@ -77,7 +77,7 @@ class Rules:
     states: dict[Route, RouteState] = field(default_factory=dict)
     mode: EmergencyMode = EmergencyMode.NORMAL
     mode_changes: deque[tuple[float, EmergencyMode, EmergencyMode]] = field(
-        default_factory=lambda: deque(maxlen=MODE_CHANGES_KEPT)
+        default_factory=lambda: deque(maxlen=2 * MODE_CHANGES_MAX)
     )
     moved_at: float = -math.inf
     """When health of a route last changed, or somebody intervened."""
@@ -152,9 +152,12 @@ class Rules:
         before = sum(now - at < 3_600.0 for at in turns(self.mode_changes))
         self.mode_changes.append((now, fact.old, fact.new))
         after = sum(now - at < 3_600.0 for at in turns(self.mode_changes))
+        steps = sum(now - at < 3_600.0 for at, _, _ in self.mode_changes)
         rises = fact.new.severity < fact.old.severity
-        if (rises and before >= CHANGES_PER_HOUR) or after > CHANGES_PER_HOUR + 1:
-            self.breach("modes", now, f"{fact.old} to {fact.new}, {after} changes of course within an hour")
+        too_many = after > CHANGES_PER_HOUR + 1 or steps > MODE_CHANGES_MAX
+        if (rises and before >= CHANGES_PER_HOUR) or too_many:
+            detail = f"{fact.old} to {fact.new}, {after} changes of course and {steps} steps within an hour"
+            self.breach("modes", now, detail)
 
     # States
 
