@@ -46,11 +46,9 @@ def opened(lab: VirtualWorld, name: ProviderName) -> int:
     return sum(change.new is RouteState.OPEN for change in changes)
 
 
-def left_over() -> tuple[set[asyncio.Task[Any]], list[asyncio.TimerHandle]]:
-    """Tasks and timers of others on the running loop."""
-    loop = asyncio.get_running_loop()
-    timers = [timer for timer in loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined] # to see leaks
-    return asyncio.all_tasks() - {asyncio.current_task()}, timers
+def left_over(lab: VirtualWorld) -> tuple[set[asyncio.Task[Any]], int]:
+    """Tasks of others and how many limits are set on the running loop."""
+    return asyncio.all_tasks() - {asyncio.current_task()}, lab.limits_set()
 
 
 class TestSilence:
@@ -288,7 +286,7 @@ class TestCallers:
             assert asking.cancelled()
             await asyncio.sleep(0)
             assert lab[XAI].under_way == lab[OPENAI].under_way == 0
-            assert left_over() == (set(), [])
+            assert left_over(lab) == (set(), 0)
             assert report_of(lab, XAI).reason.startswith("no answer in 22")
             assert report_of(lab, OPENAI).reason == "no request yet", "it was still in good time"
             assert [report.in_flight for report in lab.manager.get_system_status().routes] == [0, 0]
@@ -373,7 +371,7 @@ class TestCallers:
             helper.cancel()
             with suppress(asyncio.CancelledError):
                 await helper
-            assert left_over() == (set(), [])
+            assert left_over(lab) == (set(), 0)
             assert lab.money.budget.held == 0
             assert sum(isinstance(outcome, Answered) for outcome in lab.outcomes) > 30, (
                 "one send in five is good"
@@ -398,7 +396,7 @@ class TestManyQuestions:
             helper = asyncio.create_task(lab.look_after(120.0))
             await lab.ask_at_once(5_000, workers=20)
             await helper
-            assert left_over() == (set(), [])
+            assert left_over(lab) == (set(), 0)
             assert lab.money.budget.held == 0
             assert [report.in_flight for report in lab.manager.get_system_status().routes] == [0, 0, 0]
             probes = sum(len(provider.probed_at) for provider in lab.providers.values())

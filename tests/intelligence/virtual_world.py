@@ -144,6 +144,13 @@ class VirtualWorld:
     def now(self) -> float:
         return asyncio.get_running_loop().time()
 
+    def limits_set(self) -> int:
+        """Time limits that somebody still waits for, on the manager's timer and on the loop."""
+        alarms = self.manager._alarms
+        scheduled = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined] # to see leaks
+        others = [timer for timer in scheduled if not timer.cancelled() and timer is not alarms._handle]
+        return len(alarms) + len(others)
+
     @property
     def sends(self) -> int:
         return sum(len(provider.asked_at) for provider in self.providers.values())

@@ -19,6 +19,8 @@ from jurymast.policy.parsing import (
     TEXT_CHARS_MAX,
     ModelAbstained,
     Rejected,
+    _exact_forecast,
+    _read,
     parse_forecast,
 )
 
@@ -189,6 +191,7 @@ def test_text_that_is_not_one_json_object_is_refused(text: str, reason: str) -> 
         '{"probability_pct": 1, ' + json.dumps(GOOD)[1:],
         json.dumps(GOOD)[:-1] + ', "abstain": true}',
         json.dumps(GOOD)[:-1] + ', "probability\\u005fpct": 5}',
+        json.dumps(GOOD)[:-1].replace("dry", "\\u003a") + ', "base_rate_pct": 5}',
         json.dumps(with_(key_evidence="@")).replace(
             '"@"', '[{"fact":"a","fact":"b","date":"","source_id":"ev-1"}]'
         ),
@@ -297,6 +300,43 @@ def test_any_text_ends_in_one_of_three_ways(text: str) -> None:
 def test_any_json_ends_in_one_of_three_ways(answer: object, ascii_only: bool) -> None:
     """However near it comes to a forecast, only a valid one gets through, and all can be written down."""
     check_what_came_out(parse_forecast(json.dumps(answer, ensure_ascii=ascii_only), SOURCES))
+
+
+CHANGES = [
+    ("{", '{"abstain": false, '),
+    ("{", '{"abstain" : false, '),
+    ("{", '{"more": 1, '),
+    ('"fact"', '"fact": "a:b", "fact"'),
+    ('"date"', '"d\\u0061te"'),
+    ("dry", "\\u003a"),
+    (": ", ":"),
+    ("62", "62.0"),
+    ("62", "6.2e1"),
+]
+
+
+@given(
+    answer=NEARLY, changed=st.lists(st.sampled_from(CHANGES), max_size=3), indent=st.sampled_from([None, 1])
+)
+@example(GOOD | {"key_evidence": [FACT] * FACTS_MAX}, [], None)
+@example(GOOD | {"would_change_mind": "if: so"}, [("{", '{"abstain": false, ')], None)
+def test_reading_in_one_go_and_step_by_step_agree(
+    answer: object, changed: list[tuple[str, str]], indent: int | None
+) -> None:
+    """What is read in one go is read alike step by step: the quick way knows no other rules."""
+    text = json.dumps(answer, indent=indent)
+    for old, new in changed:
+        text = text.replace(old, new, 1)
+    exact = _exact_forecast(text, SOURCES)
+    assert exact is None or exact == _read(text, SOURCES)
+
+
+def test_an_answer_as_asked_is_read_in_one_go() -> None:
+    """The quick way is the usual one, with and without colons and line ends in the texts."""
+    for answer in (GOOD, with_(would_change_mind="at 12:30: rain"), with_(key_evidence=[])):
+        for indent in (None, 2):
+            text = json.dumps(answer, indent=indent)
+            assert _exact_forecast(text, SOURCES) == parse(text) == _read(text, SOURCES)
 
 
 @given(

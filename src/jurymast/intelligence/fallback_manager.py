@@ -44,6 +44,7 @@ from jurymast.domain.status import (
     RouteState,
     SystemStatus,
 )
+from jurymast.intelligence.alarms import Alarms
 from jurymast.intelligence.emergency import emergency_answer
 from jurymast.intelligence.means import Means
 from jurymast.intelligence.provider_manager import BYTES_PER_TOKEN, BudgetSpentError, ProviderManager
@@ -120,6 +121,7 @@ class FallbackManager:
         self._clock = clock
         self._emit = emit
         self._probing: set[Route] = set()
+        self._alarms = Alarms()
         self._shadows: set[asyncio.Task[None]] = set()
         self._override = (EmergencyMode.NORMAL, float("-inf"))
         self._first = providers.routes()[0].provider
@@ -155,7 +157,7 @@ class FallbackManager:
             quote=lambda route, secs: self._providers.given_up(request, route, secs),
         )
         run = Run(
-            self.core, self._providers, self._clock, self._report,
+            self.core, self._providers, self._clock, self._report, self._alarms,
             walk=walk, request=request, validate=validate,
         )  # fmt: skip
         await run.ended()
@@ -244,6 +246,7 @@ class FallbackManager:
         for task in shadows:
             task.cancel()
         await asyncio.gather(*shadows, return_exceptions=True)
+        self._alarms.close()
 
     # Health
 

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from jurymast.domain.errors import ProviderError
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import AIRequest, AIResponse, Billing, Failure, FailureKind
+from jurymast.intelligence.alarms import Alarms
 from jurymast.intelligence.provider_manager import BudgetSpentError, ProviderManager
 from jurymast.policy.failover import Failover
 from jurymast.policy.parsing import Rejected
@@ -38,6 +39,7 @@ class Run(Generic[Value]):
         providers: ProviderManager,
         clock: Clock,
         report: Callable[[], None],
+        alarms: Alarms,
         *,
         walk: Walk,
         request: AIRequest,
@@ -49,6 +51,7 @@ class Run(Generic[Value]):
         self._providers = providers
         self._clock = clock
         self._report = report
+        self._alarms = alarms
         self._walk = walk
         self._request = request
         self._validate = validate
@@ -57,8 +60,8 @@ class Run(Generic[Value]):
         self._own: Send | None = None
         self._given_up = False
         self._tasks: dict[int, asyncio.Task[Any]] = {}
-        self._alarm: asyncio.TimerHandle | None = None
-        self._alarm_at = math.inf
+        self.until = math.inf
+        self._wake_at = math.inf
         self._done: asyncio.Future[None] = self._loop.create_future()
 
     async def ended(self) -> None:
@@ -103,7 +106,7 @@ class Run(Generic[Value]):
                         self._tasks[command.attempt] = task
                 case Cancel(attempt):
                     self._give_up(attempt)
-        if walk.wake_at != self._alarm_at:
+        if walk.wake_at != self._wake_at:
             self._set_alarm()
 
     def _give_up(self, attempt: int) -> None:
@@ -112,18 +115,18 @@ class Run(Generic[Value]):
             task.cancel()
 
     def _set_alarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        self._alarm_at = self._walk.wake_at
-        if self._alarm_at < math.inf:
-            delay_secs = max(0.0, self._alarm_at - self._clock.monotonic())
-            self._alarm = self._loop.call_later(delay_secs, self._wake)
+        self._wake_at = self._walk.wake_at
+        if self._wake_at == math.inf:
+            self._alarms.take_back(self)
+            return
+        self.until = self._loop.time() + max(0.0, self._wake_at - self._clock.monotonic())
+        self._alarms.set(self)
 
-    def _wake(self) -> None:
+    def ring(self) -> None:
+        """Time has come to what the core waits for."""
         # The loop's clock and ours may differ by a hair: what was due is due.
-        now = max(self._clock.monotonic(), self._alarm_at)
-        self._alarm, self._alarm_at = None, math.inf
+        now = max(self._clock.monotonic(), self._wake_at)
+        self._wake_at = math.inf
         try:
             self._core.wake(self._walk, now)
         except Exception as error:

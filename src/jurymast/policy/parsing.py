@@ -4,6 +4,9 @@ The text must be one JSON object with exactly the asked fields, of exactly the a
 repaired, guessed or defaulted: 0.85 is not 85, "BUY_NO" is not a belief, NaN is nothing, a percent
 outside 1..99 is refused, a cited source must be one that was handed in. An abstention is one whatever
 the beliefs beside it. Whatever is refused says why, and counts against the route that said it.
+
+An answer that is exactly as asked is read in one go, in a tenth of the time. Any other is read step by step,
+which finds what is wrong with it; the two agree on every answer that both read.
 """
 
 from __future__ import annotations
@@ -13,11 +16,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
+import msgspec
+
 from jurymast.domain.decision import CitedFact, EvidenceQuality, Forecast, ResolutionRisk
 
 ANSWER_BYTES_MAX = 64_000
 FACTS_MAX = 20
 TEXT_CHARS_MAX = 4_000
+PLAIN_CHARS_MAX = TEXT_CHARS_MAX
+"""Of an answer none of whose texts can be too long."""
 REASON_CHARS_MAX = 500
 FIELDS = frozenset(
     {
@@ -55,12 +62,62 @@ class _RefusedError(Exception):
     pass
 
 
+class _Answer(msgspec.Struct):
+    probability_pct: int
+    low_pct: int
+    high_pct: int
+    base_rate_pct: int
+    evidence_quality: EvidenceQuality
+    resolution_risk: ResolutionRisk
+    key_evidence: tuple[CitedFact, ...]
+    would_change_mind: str
+    abstain: bool
+
+
 def parse_forecast(text: str, source_ids: Collection[str]) -> Forecast | ModelAbstained | Rejected:
     """Read a model's answer. ``source_ids`` are those of the evidence it was given."""
+    return _exact_forecast(text, source_ids) or _read(text, source_ids)
+
+
+def _read(text: str, source_ids: Collection[str]) -> Forecast | ModelAbstained | Rejected:
+    """Step by step, with the reason of a refusal."""
     try:
         return _forecast(_decode(text), source_ids)
     except _RefusedError as refused:
         return Rejected(str(refused)[:REASON_CHARS_MAX])
+
+
+def _exact_forecast(text: str, source_ids: Collection[str]) -> Forecast | None:
+    """The forecast of an answer that is exactly as asked, None for every other answer."""
+    if len(text) > PLAIN_CHARS_MAX or not text.isascii() or "\\u" in text:
+        return None
+    try:
+        answer = _ANSWER.decode(text)
+    except msgspec.DecodeError:
+        return None
+    facts = answer.key_evidence
+    if answer.abstain or len(facts) > FACTS_MAX or not 0 <= answer.base_rate_pct <= 100:
+        return None
+    if not 1 <= answer.low_pct <= answer.probability_pct <= answer.high_pct <= 99:
+        return None
+    # Fields that stand twice or were not asked for get through the decoder, but bring colons of their own.
+    colons = len(FIELDS) + len(_FACT_FIELDS) * len(facts) + answer.would_change_mind.count(":")
+    for fact in facts:
+        if fact.source_id not in source_ids:
+            return None
+        colons += (fact.fact + fact.date + fact.source_id).count(":")
+    if text.count(":") != colons:
+        return None
+    return Forecast(
+        probability_pct=answer.probability_pct,
+        low_pct=answer.low_pct,
+        high_pct=answer.high_pct,
+        base_rate_pct=answer.base_rate_pct,
+        evidence_quality=answer.evidence_quality,
+        resolution_risk=answer.resolution_risk,
+        key_evidence=facts,
+        would_change_mind=answer.would_change_mind,
+    )
 
 
 def _decode(text: str) -> dict[str, Any]:
@@ -178,5 +235,6 @@ def _refuse(reason: str) -> NoReturn:
     raise _RefusedError(reason)
 
 
+_ANSWER = msgspec.json.Decoder(_Answer)
 _DECODER = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_refuse_constant)
 """Gives objects as tuples of their pairs, lists as lists: so a name that stands twice is still there."""

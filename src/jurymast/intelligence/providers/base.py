@@ -40,6 +40,7 @@ from jurymast.domain.provider import (
     Usage,
 )
 from jurymast.domain.status import HealthCheckResult
+from jurymast.intelligence.alarms import Alarms
 from jurymast.intelligence.providers.catalogue import Catalogue, default_catalogue
 from jurymast.intelligence.providers.reading import StreamLimits, read_stream
 from jurymast.intelligence.providers.transport import AiohttpTransport, Stage, TransportError
@@ -121,6 +122,7 @@ class BaseProvider:
             transport = self._own_transport = AiohttpTransport()
         self._transport = transport
         self._slots = asyncio.Semaphore(config.max_concurrent)
+        self._alarms = Alarms()
         self._base_url = config.base_url.rstrip("/")
         self._url = self._base_url + self.wire.path
         self._headers = {"content-type": "application/json", **self.wire.headers(config.api_key)}
@@ -212,6 +214,7 @@ class BaseProvider:
 
     async def close(self) -> None:
         """Close the provider's own connections; a transport handed in is its owner's."""
+        self._alarms.close()
         if self._own_transport is not None:
             await self._own_transport.close()
 
@@ -248,7 +251,9 @@ class BaseProvider:
             first_token_at = None
             if "text/event-stream" in reply.headers.get("content-type", ""):
                 stream_limits = _stream_limits(sent_at + first_token_secs, idle_secs, timeout_secs, deadline)
-                outcome, first_token_at = await read_stream(reply, self.wire.stream(), stream_limits)
+                outcome, first_token_at = await read_stream(
+                    reply, self.wire.stream(), stream_limits, self._alarms
+                )
             else:
                 outcome = self.wire.decode(await reply.read())
         if isinstance(outcome, Failure):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from jurymast.domain.provider import Failure, FailureKind
-from jurymast.intelligence.providers.timer import Timer
+from jurymast.intelligence.alarms import Alarms, Timer
 from jurymast.intelligence.providers.transport import TransportError
 from jurymast.intelligence.providers.wire import Completion, StreamDecoder
 from jurymast.policy.failures import BILLING
@@ -82,7 +82,7 @@ class _Watch:
 
 
 async def read_stream(
-    reply: HttpReply, decoder: StreamDecoder, limits: StreamLimits
+    reply: HttpReply, decoder: StreamDecoder, limits: StreamLimits, alarms: Alarms
 ) -> tuple[Completion | Failure, float | None]:
     """What a stream amounts to, and when its first token came.
 
@@ -92,7 +92,7 @@ async def read_stream(
     first_token_at = None
     watch = _Watch(limits, limits.first_token_at)
     try:
-        with Timer(watch.until) as timer:
+        with Timer(watch.until, alarms) as timer:
             async for line in reply.lines():
                 decoder.feed(line)
                 if decoder.closed and not decoder.answered:

@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
-from jurymast.intelligence.providers.timer import Timer
+from jurymast.intelligence.alarms import Alarms, Timer
 from jurymast.ports import HttpReply, TimeLimits
 
 if TYPE_CHECKING:
@@ -83,19 +83,21 @@ class AiohttpTransport:
         self._body_bytes_max = body_bytes_max
         self._line_bytes_max = line_bytes_max
         self._session: aiohttp.ClientSession | None = None
+        self._alarms = Alarms()
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, limits: TimeLimits
     ) -> AbstractAsyncContextManager[HttpReply]:
         session = self._session = self._session or _open_session(trust_env=self._trust_env)
         request = partial(session.request, method, _parsed(url), headers=headers, data=body)
-        return _Exchange(request, limits, self._body_bytes_max, self._line_bytes_max)
+        return _Exchange(request, limits, self._alarms, self._body_bytes_max, self._line_bytes_max)
 
     async def close(self) -> None:
         """Close every connection. Harmless to repeat; a later request opens a new session."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+        self._alarms.close()
 
 
 class _Exchange:
@@ -106,23 +108,23 @@ class _Exchange:
 
     def __init__(
         self, request: Callable[..., Awaitable[aiohttp.ClientResponse]], limits: TimeLimits,
-        body_max: int, line_max: int,
+        alarms: Alarms, body_max: int, line_max: int,
     ) -> None:  # fmt: skip
         self._request = request
         self._limits = limits
-        self._bounds = body_max, line_max
+        self._bounds = alarms, body_max, line_max
         self._sent = False
         self._reused = False
-        self._timer = Timer(math.inf)
+        self._timer = Timer(math.inf, alarms)
 
     async def __aenter__(self) -> _Reply:
         limits = self._limits
         self._started_at = asyncio.get_running_loop().time()
+        self._timer.start()
         if limits.first_byte is not None and limits.first_byte < limits.connect:
             self._wait(Stage.FIRST_BYTE_TIMEOUT, limits.first_byte)
         else:
             self._wait(Stage.CONNECT_TIMEOUT, limits.connect)
-        self._timer.start()  # first: a timer keeps its context, and would keep the exchange in it
         token = _EXCHANGE.set(self)
         try:
             self._response = await self._request(allow_redirects=False)
@@ -184,12 +186,14 @@ class _Reply:
     """A reply whose head has arrived."""
 
     def __init__(
-        self, response: aiohttp.ClientResponse, idle_secs: float | None, body_max: int, line_max: int
-    ) -> None:
+        self, response: aiohttp.ClientResponse, idle_secs: float | None,
+        alarms: Alarms, body_max: int, line_max: int,
+    ) -> None:  # fmt: skip
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self._content = response.content
         self._idle_secs = idle_secs
+        self._alarms = alarms
         self._room = body_max
         self._line_max = line_max
 
@@ -202,7 +206,7 @@ class _Reply:
             return b"".join(pieces)
         loop = asyncio.get_running_loop()
         try:
-            with Timer(loop.time() + self._idle_secs) as idle:
+            with Timer(loop.time() + self._idle_secs, self._alarms) as idle:
                 while piece := await self.piece():
                     pieces.append(piece)
                     idle.move(loop.time() + self._idle_secs)
