@@ -13,8 +13,7 @@ class SystemClock:
     def utc_now(self) -> datetime:
         return datetime.now(UTC)
 
-    def monotonic(self) -> float:
-        return time.monotonic()
+    monotonic = staticmethod(time.monotonic)
 
     async def sleep(self, secs: float) -> None:
         await asyncio.sleep(secs)
