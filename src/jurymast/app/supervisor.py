@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 
 from jurymast import __version__
 from jurymast.app.arming import check_fit
 from jurymast.app.desk import ControlDesk
 from jurymast.app.firings import take_over_firings
 from jurymast.app.wiring import Bot
+from jurymast.domain.errors import JournalError
 from jurymast.domain.events import RunStarted, RunStopped
+from jurymast.journal.history import HistoryFile
 from jurymast.lab.emulators.weather import parse_script, play, seeded_weather
 
 RECOVERY_SECS = 1.0
 NEWS_GAP_SECS = 2.0
 """Between two looks at the account because of news: reads are rationed."""
+HISTORY_SECS = 60.0
 WEATHER_SECS = 3_600.0
 OPENING = parse_script(
     """
@@ -68,6 +72,7 @@ class Supervisor:
                     tasks.create_task(self._heed()),
                     tasks.create_task(ControlDesk(bot).run()),
                     tasks.create_task(bot.heart.run()),
+                    tasks.create_task(self._write_history()),
                 ]
                 if bot.fleet is not None and bot.config.lab.weather:
                     helpers.append(tasks.create_task(self._weather()))
@@ -123,6 +128,15 @@ class Supervisor:
             await self._bot.exchange.news()
             await self._bot.cycle.square()
             await self._bot.clock.sleep(NEWS_GAP_SECS)
+
+    async def _write_history(self) -> None:
+        """Keep the history beside the journal fresh, in a thread: it may take its time, and may fail, for
+        whoever reads it reads what is missing in the journal."""
+        history = HistoryFile(self._bot.config.journal_path)
+        while True:
+            await self._bot.clock.sleep(HISTORY_SECS)
+            with suppress(JournalError):
+                await asyncio.to_thread(history.catch_up)
 
     async def _weather(self) -> None:
         """Outages of the emulated providers: the opening, then seeded ones, hour after hour."""

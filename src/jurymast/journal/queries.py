@@ -110,6 +110,14 @@ class JournalReader:
     def close(self) -> None:
         self._connection.close()
 
+    @property
+    def identity(self) -> str:
+        """The same as long as it is the same journal: when it was made."""
+        if self._empty:
+            return ""
+        row = self._connection.execute("SELECT value FROM meta WHERE name = 'version_1_at'").fetchone()
+        return str(row[0]) if row else ""
+
     def last(self, kind: type[E]) -> E | None:
         """The newest event of a kind, or None."""
         for recorded in self.events([kind], newest_first=True, limit=1):
