@@ -23,6 +23,7 @@ from jurymast.faces.cli.exchange import exchange
 from jurymast.faces.cli.flatten import flatten
 from jurymast.faces.cli.options import DATA_DIR, data_dir_option, json_option
 from jurymast.faces.cli.record import record
+from jurymast.faces.cli.report import report
 from jurymast.faces.cli.sim import sim
 from jurymast.faces.cli.watchdog import watchdog
 from jurymast.faces.cli.year import year
@@ -193,6 +194,7 @@ cli.add_command(drill)
 cli.add_command(year)
 cli.add_command(exchange)
 cli.add_command(record)
+cli.add_command(report)
 
 
 def main() -> None:
