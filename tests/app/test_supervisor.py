@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 
 from jurymast import __version__
+from jurymast.app import live
 from jurymast.app.config import BotSection, Config, LabSection
 from jurymast.app.supervisor import Supervisor
 from jurymast.app.wiring import Bot, build
 from jurymast.domain.events import CycleFinished, Event, FaultInjected, ProbeSent, RunStarted, RunStopped
 from jurymast.domain.status import EmergencyMode
+from jurymast.journal.history import HistoryFile
 
 WAIT_SECS = 10.0
 """The most that any of these runs is waited for."""
@@ -92,6 +94,22 @@ class TestRuns:
         assert seen[0].simulated == ("exchange", "providers")
         assert "SIMULATED" in seen[0].exchange
         assert seen[-1].reason == "3 cycles done"
+
+    async def test_it_says_how_it_is_while_it_runs(self, tmp_path: Path) -> None:
+        """A file tells other processes of the present, and another of the past, without asking the bot."""
+        async with bot_in(tmp_path, pace=100.0) as (bot, _), asyncio.timeout(WAIT_SECS):
+            run = asyncio.create_task(Supervisor(bot).run())
+            while (present := live.read(tmp_path)) is None or present.status.active_route is None:
+                await asyncio.sleep(0.02)
+            assert (present.pid, present.simulated) == (os.getpid(), ("exchange", "providers"))
+            assert {report.route for report in present.status.routes} == set(bot.fallback.core.health.records)
+            while not (tmp_path / "history.db").exists():
+                await asyncio.sleep(0.02)
+            run.cancel()
+            with suppress(asyncio.CancelledError):
+                await run
+        past = HistoryFile(tmp_path / "journal.db").past(datetime(2026, 1, 5, tzinfo=UTC))
+        assert sum(span.tally.cycles for span in past.spans) == bot.cycle.cycles
 
     async def test_it_stops_when_told_and_says_who_told_it(self, tmp_path: Path) -> None:
         """Asked to stop, it finishes the cycle under way, ends without an error and records the reason."""

@@ -17,7 +17,7 @@ from jurymast.domain.provider import FailureKind, ProviderName, Route
 from jurymast.domain.status import ProviderStatus
 from jurymast.faces.cli.main import cli
 from jurymast.faces.plots import WIDTH, heartbeat, line, shares
-from jurymast.faces.report.facts import BARS
+from jurymast.faces.report.facts import BARS, gather
 from jurymast.faces.report.writing import duration
 from jurymast.journal.sqlite import SqliteJournal
 from jurymast.testing.clock import FakeClock
@@ -72,8 +72,17 @@ async def test_it_tells_what_happened(tmp_path: Path) -> None:
     assert len(xai["bars"]) == BARS
     [outage] = facts["incidents"]
     assert (outage["provider"], outage["secs"], outage["reason"]) == ("xai", 600.0, "503")
-    assert facts["trading"]["drawdown"] == pytest.approx(1 - 9_000 / 10_055)
     assert facts["simulated"] == ["exchange"]
+
+
+async def test_the_deepest_fall_is_from_a_peak_before_it(tmp_path: Path) -> None:
+    """What comes after the low is no peak of it; an hour is as fine as it gets."""
+    noon = datetime(2026, 3, 2, 12, tzinfo=UTC)
+    equities = ((0, 10_000), (1, 10_500), (2, 9_450), (3, 12_000), (4, 11_400))
+    events: list[Event] = [started(noon)]
+    events += [cycle(noon + timedelta(hours=hour, minutes=5), equity=usd * USD) for hour, usd in equities]
+    told = gather(await written(tmp_path, events), until=noon + timedelta(hours=6), days=1)
+    assert told.facts["trading"]["drawdown"] == pytest.approx(0.1)
 
 
 async def test_the_page_is_one_file_that_needs_nothing_else(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import os
 from contextlib import suppress
 
 from jurymast import __version__
+from jurymast.app import live
 from jurymast.app.arming import check_fit
 from jurymast.app.desk import ControlDesk
 from jurymast.app.firings import take_over_firings
@@ -72,6 +73,7 @@ class Supervisor:
                     tasks.create_task(self._heed()),
                     tasks.create_task(ControlDesk(bot).run()),
                     tasks.create_task(bot.heart.run()),
+                    tasks.create_task(live.keep(bot)),
                     tasks.create_task(self._write_history()),
                 ]
                 if bot.fleet is not None and bot.config.lab.weather:

@@ -34,7 +34,7 @@ def heartbeat(uptimes: Sequence[float | None], labels: Sequence[str], *, height:
             f'height="{height * tall:.1f}" rx="1.5" fill="var(--{colour})">'
             f"<title>{escape(label)}: {word}</title></rect>"
         )
-    return _svg(height, "".join(bars), "uptime over time")
+    return _svg(height, "".join(bars), "uptime over time", stretch=True)
 
 
 def line(
@@ -44,14 +44,15 @@ def line(
     height: int = 180,
     title: str,
     dated: Sequence[str],
+    places: int = 0,
 ) -> str:
     """A line through points in order of x, with a scale; ``dated`` names the first and the last x."""
     if len(points) < 2:
         return ""
     xs, ys = [x for x, _ in points], [y for _, y in points]
     low, high = min(ys), max(ys)
-    room = (high - low) * 0.08 or max(abs(high) * 0.01, 1.0)
-    low, high = low - room, high + room
+    room = (high - low) * 0.08 or max(abs(high) * 0.01, 0.01)
+    low, high = (max(0.0, low - room) if low >= 0 else low - room), high + room
     left, bottom = 70, height - 22
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -64,7 +65,7 @@ def line(
         _, y = place(xs[0], value)
         parts.append(
             f'<line x1="{left}" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--line)"/>'
-            f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{unit}{value:,.0f}</text>'
+            f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{unit}{value:,.{places}f}</text>'
         )
     path = " ".join(
         f"{'L' if number else 'M'}{x:.1f} {y:.1f}" for number, (x, y) in enumerate(place(*p) for p in points)
@@ -86,11 +87,11 @@ def shares(parts: Sequence[tuple[str, float, str]], *, height: int = 22) -> str:
                 f'fill="var(--{colour})"><title>{escape(name)}: {share:.2%}</title></rect>'
             )
         x += width
-    return _svg(height, "".join(bars), ", ".join(f"{name} {share:.1%}" for name, share, _ in parts if share))
+    told = ", ".join(f"{name} {share:.1%}" for name, share, _ in parts if share)
+    return _svg(height, "".join(bars), told, stretch=True)
 
 
-def _svg(height: int, body: str, title: str) -> str:
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}" '
-        f'class="plot">{body}</svg>'
-    )
+def _svg(height: int, body: str, title: str, *, stretch: bool = False) -> str:
+    """``stretch`` fills whatever width there is at the same height: for bars, which have no letters."""
+    fit = f'class="bars" preserveAspectRatio="none" height="{height}"' if stretch else 'class="plot"'
+    return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}" {fit}>{body}</svg>'

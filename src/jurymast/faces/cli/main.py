@@ -26,6 +26,7 @@ from jurymast.faces.cli.record import record
 from jurymast.faces.cli.report import report
 from jurymast.faces.cli.sim import sim
 from jurymast.faces.cli.watchdog import watchdog
+from jurymast.faces.cli.web import web
 from jurymast.faces.cli.year import year
 
 CONTROL_URL = "http://127.0.0.1:8790"
@@ -194,6 +195,7 @@ cli.add_command(drill)
 cli.add_command(year)
 cli.add_command(exchange)
 cli.add_command(record)
+cli.add_command(web)
 cli.add_command(report)
 
 

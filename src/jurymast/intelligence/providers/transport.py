@@ -160,7 +160,7 @@ class _Exchange:
         self._timer.move(self._started_at + secs)
 
     def _overdue(self) -> TransportError:
-        detail = f"no {_MISSED[self._stage]} in {self._stage_secs} s"
+        detail = f"no {_MISSED[self._stage]} in {self._stage_secs:.3g} s"
         return TransportError(self._stage, sent=self._sent, detail=detail)
 
     def _failed(self, error: BaseException) -> TransportError:
@@ -228,7 +228,7 @@ class _Reply:
             raise self._idle() from None
 
     def _idle(self) -> TransportError:
-        detail = f"no byte for {self._idle_secs} s"
+        detail = f"no byte for {self._idle_secs:.3g} s"
         return TransportError(Stage.IDLE_TIMEOUT, sent=True, detail=detail)
 
     async def piece(self) -> bytes:
