@@ -99,11 +99,11 @@ class TestRuns:
         """A file tells other processes of the present, and another of the past, without asking the bot."""
         async with bot_in(tmp_path, pace=100.0) as (bot, _), asyncio.timeout(WAIT_SECS):
             run = asyncio.create_task(Supervisor(bot).run())
-            while (present := live.read(tmp_path)) is None or present.status.active_route is None:
+            while (present := live.read(tmp_path)) is None or present.status.active_route is None:  # noqa: ASYNC110 (a file has no event)
                 await asyncio.sleep(0.02)
             assert (present.pid, present.simulated) == (os.getpid(), ("exchange", "providers"))
             assert {report.route for report in present.status.routes} == set(bot.fallback.core.health.records)
-            while not (tmp_path / "history.db").exists():
+            while not (tmp_path / "history.db").exists():  # noqa: ASYNC110 (a file has no event)
                 await asyncio.sleep(0.02)
             run.cancel()
             with suppress(asyncio.CancelledError):
