@@ -19,6 +19,7 @@ from jurymast.domain.order import Balance, Fill, Order, OrderIntent, Position, S
 from jurymast.domain.provider import AIRequest, AIResponse, ModelInfo, ProviderConfig, ProviderName, Usage
 from jurymast.domain.status import HealthCheckResult
 from jurymast.policy.demands import Demands
+from jurymast.policy.ledger import Account, Cap, Hold, Outcome, Payer, Refused
 
 
 class Clock(Protocol):
@@ -84,6 +85,34 @@ class Provider(Protocol):
     async def list_models(self, timeout_secs: float) -> tuple[ModelInfo, ...]: ...
 
     def calculate_cost(self, usage: Usage, model: str) -> Micros: ...
+
+
+class Books(Protocol):
+    """Where the accounts of AI money stand: in memory, or in a file that several bots share.
+
+    The first cap is the whole budget of a day. Nothing here raises: what can't be accounted for is refused.
+    """
+
+    caps: tuple[Cap, ...]
+
+    async def reserve(self, payer: Payer, worst: Micros | None) -> Outcome:
+        """Hold the worst case of a request (None when unknown) before it is sent, or say why not. In a file
+        the hold is durable when this returns."""
+        ...
+
+    def settle(self, hold: Hold, cost: Micros, uncertain: Micros = 0) -> None:
+        """Give a hold back and book its bill. Does not wait for a disk: until it is done the hold counts."""
+        ...
+
+    def judged(self, payer: Payer, worst: Micros | None) -> Refused | None:
+        """Why ``worst`` would not be held, as far as is known without asking; None when it would."""
+        ...
+
+    def accounts(self) -> list[Account]:
+        """How the accounts stand, as last known; the first is that of the first cap."""
+        ...
+
+    async def close(self) -> None: ...
 
 
 class Exchange(Protocol):

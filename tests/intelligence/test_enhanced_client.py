@@ -43,10 +43,12 @@ from jurymast.intelligence.prompts import (
 )
 from jurymast.intelligence.provider_manager import ProviderManager
 from jurymast.intelligence.providers.catalogue import Catalogue
+from jurymast.intelligence.purse import MemoryBooks, Purse
 from jurymast.lab.emulators.emulator import UNLISTED_MODEL
 from jurymast.lab.rig import Rig, rig
 from jurymast.policy.deadline import WorkSettings
 from jurymast.policy.emergency import TABLE
+from jurymast.policy.ledger import Cap
 from jurymast.policy.sizing import Sized, size
 from jurymast.testing.clock import FakeClock
 from jurymast.testing.provider import Delay, ScriptedProvider
@@ -104,9 +106,8 @@ class Studio:
         self.events: list[Event] = []
         config = ProviderConfig(XAI, "http://127.0.0.1:9/v1", models, 1)
         self.provider = ScriptedProvider(config, script, clock=self.clock)
-        manager = ProviderManager(
-            [self.provider], clock=self.clock, catalogue=Catalogue(), budget_per_day=USD
-        )
+        purse = Purse(MemoryBooks([Cap(USD)], self.clock), clock=self.clock)
+        manager = ProviderManager([self.provider], clock=self.clock, catalogue=Catalogue(), purse=purse)
         settings = FallbackSettings(work=WorkSettings(attempt_secs_min=0.05))
         fallback = FallbackManager(manager, clock=self.clock, emit=self.events.append, settings=settings)
         self.client = EnhancedAIClient(fallback, clock=self.clock, emit=self.events.append)

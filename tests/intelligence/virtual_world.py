@@ -29,7 +29,9 @@ from jurymast.domain.status import HealthCheckResult
 from jurymast.intelligence.fallback_manager import Answered, FallbackManager, FallbackSettings, Unanswered
 from jurymast.intelligence.provider_manager import ProviderManager
 from jurymast.intelligence.providers.catalogue import Catalogue
+from jurymast.intelligence.purse import MemoryBooks, Purse
 from jurymast.policy.failures import BILLING
+from jurymast.policy.ledger import Cap
 from jurymast.policy.parsing import Rejected
 from jurymast.testing.loop import LoopClock
 
@@ -228,7 +230,9 @@ def world(
 
 
 def manager_over(providers: Iterable[MemoryProvider], budget_per_day: Micros) -> ProviderManager:
-    return ProviderManager(providers, clock=LoopClock(), catalogue=Catalogue(), budget_per_day=budget_per_day)
+    clock = LoopClock()
+    purse = Purse(MemoryBooks([Cap(budget_per_day)], clock), clock=clock)
+    return ProviderManager(providers, clock=clock, catalogue=Catalogue(), purse=purse)
 
 
 def config_of(name: ProviderName, priority: int, max_concurrent: int = 8) -> ProviderConfig:

@@ -93,8 +93,9 @@ class AbstainReason(Word):
 class Attempt:
     """One send to one route, or one route skipped with its reason.
 
-    ``cost`` is what it cost as far as is known: of an attempt given up on its way an estimate, and
-    ``uncertain`` what it may be billed beyond that at most.
+    ``cost`` is what it cost as far as is known. ``estimated`` says that no vendor has told it: of an attempt
+    given up on its way it is the likely cost, and ``uncertain`` what may be billed beyond that at most; of one
+    that failed without a word of its tokens it is the worst case.
     """
 
     route: Route
@@ -105,6 +106,7 @@ class Attempt:
     failure: FailureKind | None = None
     sent: bool = True
     uncertain: Micros = 0
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

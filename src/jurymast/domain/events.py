@@ -259,6 +259,8 @@ class ProbeSent(Event):
     healthy: bool
     detail: str
     cost: Micros
+    estimated: bool = False
+    """Whether ``cost`` is our own worst case: the vendor has not told it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +276,16 @@ class ShadowAnswered(Event):
     difference_pct: int | None
     secs: float
     cost: Micros
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetCrossed(Event):
+    """A soft cap of AI money is used up; nothing is refused for it. Written once a window and run."""
+
+    cap: str
+    limit: Micros
+    spent: Micros
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

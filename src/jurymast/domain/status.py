@@ -85,6 +85,8 @@ class HealthCheckResult:
     failure: FailureKind | None = None
     cost: Micros = 0
     retry_after_secs: float | None = None
+    estimated: bool = False
+    """Whether ``cost`` is the worst case: the vendor has not told it."""
 
 
 @dataclass(frozen=True, slots=True)

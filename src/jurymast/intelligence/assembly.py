@@ -19,9 +19,12 @@ from jurymast.intelligence.provider_manager import (
 )
 from jurymast.intelligence.providers.catalogue import Catalogue
 from jurymast.intelligence.providers.transport import AiohttpTransport
+from jurymast.intelligence.purse import MemoryBooks, Purse
 from jurymast.policy.emergency import TABLE, ModeRules
+from jurymast.policy.ledger import Cap
+from jurymast.policy.pacer import Pace
 from jurymast.policy.restart import NOTHING_EARLIER, Earlier
-from jurymast.ports import Clock
+from jurymast.ports import Books, Clock
 
 PROVIDERS = {
     ProviderName.XAI: XAIProvider,
@@ -38,23 +41,28 @@ async def connect(
     clock: Clock,
     emit: Emit = lambda _: None,
     settings: FallbackSettings | None = None,
-    budget_per_day: Micros,
+    budget_per_day: Micros = 0,
+    books: Books | None = None,
+    pace: Pace | None = None,
+    strategy: str = "",
     seed: int = 0,
     earlier: Earlier = NOTHING_EARLIER,
     table: Mapping[EmergencyMode, ModeRules] = TABLE,
 ) -> AsyncIterator[EnhancedAIClient]:
     """The AI layer over these providers, on one transport; closed in order at the end.
 
-    ``budget_per_day`` is a hard limit in micro-dollars; ``earlier`` is what the run before left; ``table`` is
-    what each mode allows.
+    ``budget_per_day`` is a hard limit in micro-dollars, kept in memory; ``books`` take its place where there
+    are several caps, or a file to keep them in. ``strategy`` is the name caps know this caller by. ``earlier``
+    is what the run before left; ``table`` is what each mode allows.
     Raises ConfigError for a model without a known price.
     """
     transport, catalogue = AiohttpTransport(), Catalogue()
     try:
         providers = [PROVIDERS[config.name](config, transport, catalogue) for config in configs]
-        manager = ProviderManager(
-            providers, clock=clock, catalogue=catalogue, budget_per_day=budget_per_day, spent=earlier.spent
-        )
+        if books is None:
+            books = MemoryBooks([Cap(budget_per_day)], clock, earlier.spent)
+        purse = Purse(books, clock=clock, pace=pace, strategy=strategy, emit=emit)
+        manager = ProviderManager(providers, clock=clock, catalogue=catalogue, purse=purse)
         fallback = FallbackManager(
             manager, clock=clock, emit=emit, settings=settings, seed=seed, earlier=earlier, table=table
         )

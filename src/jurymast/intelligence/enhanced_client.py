@@ -79,7 +79,11 @@ class EnhancedAIClient:
             return parse_forecast(response.content, source_ids)
 
         return await self.fallback_manager.get_fallback_decision(
-            forecast_request(snapshot, evidence), validate, deadline_secs=deadline_secs, compare=_distance
+            forecast_request(snapshot, evidence),
+            validate,
+            deadline_secs=deadline_secs,
+            compare=_distance,
+            market=snapshot.ticker,
         )
 
     def get_emergency_decision(self, snapshot: MarketSnapshot) -> Decision | Abstain:

@@ -47,7 +47,8 @@ from jurymast.domain.status import (
 from jurymast.intelligence.alarms import Alarms
 from jurymast.intelligence.emergency import emergency_answer
 from jurymast.intelligence.means import Means
-from jurymast.intelligence.provider_manager import BYTES_PER_TOKEN, BudgetSpentError, ProviderManager
+from jurymast.intelligence.provider_manager import BYTES_PER_TOKEN, ProviderManager
+from jurymast.intelligence.purse import BudgetSpentError
 from jurymast.intelligence.run import Run, Validate, Value
 from jurymast.intelligence.telling import event_of
 from jurymast.policy import ladder as ladders
@@ -143,10 +144,11 @@ class FallbackManager:
         *,
         deadline_secs: float,
         compare: Callable[[Value, Value], int | None] | None = None,
+        market: str = "",
     ) -> Answered[Value] | Unanswered:
         """Ask until a route gives an answer that ``validate`` accepts, or time and sends run out.
 
-        With ``compare`` an idle route may be asked the same in shadow; it measures the two answers' distance
+        ``market`` is whose caps of AI money count. With ``compare`` an idle route may be asked the same in shadow; it measures the two answers' distance
         in percent.
         """
         walk = self.core.begin(
@@ -158,7 +160,7 @@ class FallbackManager:
         )
         run = Run(
             self.core, self._providers, self._clock, self._report, self._alarms,
-            walk=walk, request=request, validate=validate,
+            walk=walk, request=request, validate=validate, market=market,
         )  # fmt: skip
         await run.ended()
         end = walk.ended
@@ -166,8 +168,8 @@ class FallbackManager:
             raise RuntimeError("a decision stopped without an end")
         self._means.ended(self._clock.monotonic(), answered=end.reason not in _UNANSWERED)
         attempts = tuple(walk.attempts)
-        if walk.over_budget and (end.record is None or end.record.spec.tier is Tier.SMALL):
-            self._means.unaffordable(self._providers.budget.day)
+        if run.refused is not None and (end.record is None or end.record.spec.tier is Tier.SMALL):
+            self._means.unaffordable(run.refused)
         if end.record is None or run.value is None or run.response is None:
             reason = end.reason or AbstainReason.INTERNAL_ERROR
             return Unanswered(reason, end.detail, walk.cost, attempts)
@@ -183,7 +185,7 @@ class FallbackManager:
         )
         answered = Answered(run.value, run.response, route, tier, rung, walk.cost, attempts)
         if compare is not None:
-            self._shadow(request, validate, compare, answered)
+            self._shadow(request, validate, compare, answered, market)
         return answered
 
     def _shadow(
@@ -192,12 +194,13 @@ class FallbackManager:
         validate: Validate[Value],
         compare: Callable[[Value, Value], int | None],
         answered: Answered[Value],
+        market: str,
     ) -> None:
         """Start a shadow question if a route is due one and the day's money is no concern."""
         record = self.core.shadow(self._clock.monotonic())
-        if record is None or not self._providers.at_ease(request, record.route):
+        if record is None or not self._providers.at_ease(request, record.route, market):
             return
-        task = asyncio.create_task(self._ask_in_shadow(request, validate, compare, answered, record))
+        task = asyncio.create_task(self._ask_in_shadow(request, validate, compare, answered, record, market))
         self._shadows.add(task)
         task.add_done_callback(self._shadows.discard)
 
@@ -208,12 +211,14 @@ class FallbackManager:
         compare: Callable[[Value, Value], int | None],
         answered: Answered[Value],
         record: Record,
+        market: str,
     ) -> None:
         started = self._clock.monotonic()
-        cost, difference, failure = 0, None, None
+        cost, estimated, difference, failure = 0, False, None, None
         try:
+            hold = await self._providers.hold(request, record.route, market=market)
             response = await self._providers.make_request(
-                request, record.route, timeout_secs=self.settings.work.attempt_secs_max
+                request, record.route, timeout_secs=self.settings.work.attempt_secs_max, hold=hold
             )
             cost = response.cost
             value = validate(response)
@@ -225,6 +230,7 @@ class FallbackManager:
             return
         except ProviderError as error:
             failure, cost = error.failure, error.cost
+            estimated = cost > 0 and failure.usage is None
         now = self._clock.monotonic()
         self.core.shadowed(record, now, now - started, prompt_class(request.size_bytes), failure)
         self._emit(
@@ -236,6 +242,8 @@ class FallbackManager:
                 difference_pct=difference,
                 secs=now - started,
                 cost=cost,
+                estimated=estimated,
+                ticker=market or None,
             )
         )
         self._report()
@@ -278,7 +286,8 @@ class FallbackManager:
     def _note_means(self) -> None:
         """What judgement has left to think with: evidence for the mode."""
         now = self._clock.monotonic()
-        self.core.told(self._means.thinking(now, self._providers.budget), now)
+        thinking = self._means.thinking(now, self._clock.utc_now(), self._providers.purse.used_share)
+        self.core.told(thinking, now)
 
     async def _probe(self, route: Route) -> HealthCheckResult:
         self._probing.add(route)
@@ -290,7 +299,7 @@ class FallbackManager:
         self._emit(
             ProbeSent(
                 at=self._clock.utc_now(), route=route, healthy=result.is_healthy,
-                detail=result.detail, cost=result.cost,
+                detail=result.detail, cost=result.cost, estimated=result.estimated,
             )
         )  # fmt: skip
         failure = None

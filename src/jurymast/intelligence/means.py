@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from datetime import date, datetime
+from datetime import datetime
 from typing import Final
 
 from jurymast.domain.provider import AIResponse, Route
-from jurymast.policy.budget import Budget
 from jurymast.policy.cached import Opinions
 from jurymast.policy.judges import Thinking
+from jurymast.policy.ledger import Refused, Scope, Window
 
 OUTCOMES_KEPT: Final = 1_000
 OUTCOMES_MIN: Final = 20
@@ -26,7 +26,7 @@ class Means:
         """Exchange time as last told: opinions age by it."""
         self._opinions = opinions
         self._cached_age_secs_max = cached_age_secs_max
-        self._unaffordable_on: date | None = None
+        self._unaffordable_until: datetime | None = None
         self._swapped = ""
         self._outcomes: deque[tuple[float, bool]] = deque(maxlen=OUTCOMES_KEPT)
 
@@ -38,18 +38,22 @@ class Means:
         """Who really answered."""
         self._swapped = f"{response.served_model} serves {route}" if response.swapped else ""
 
-    def unaffordable(self, day: date) -> None:
-        """A question did not fit the money of this day."""
-        self._unaffordable_on = day
+    def unaffordable(self, refused: Refused) -> None:
+        """A question did not fit the money. Holds of others, a cap of a minute or an hour, and one of a single
+        provider or market are not the end of means."""
+        account = refused.account
+        if account is None or refused.waits or account.cap.scope not in {Scope.ALL, Scope.STRATEGY}:
+            return
+        if account.cap.window in {Window.DAY, Window.MONTH}:
+            self._unaffordable_until = refused.frees_at or account.ends
 
-    def thinking(self, now: float, budget: Budget) -> Thinking:
-        """The evidence for the mode."""
-        used = (budget.spent + budget.uncertain) / budget.limit if budget.limit else 0.0
+    def thinking(self, now: float, wall: datetime, used_share: float) -> Thinking:
+        """The evidence for the mode. ``used_share`` is how much of the money is used."""
         cached = 0
         if self.exchange_at is not None:
             cached = self._opinions.usable(self.exchange_at, self._cached_age_secs_max)
-        spent = self._unaffordable_on == budget.day
-        return Thinking(cached, 1.0 if spent else used, self._swapped, self._unanswered_share(now))
+        spent = self._unaffordable_until is not None and wall < self._unaffordable_until
+        return Thinking(cached, 1.0 if spent else used_share, self._swapped, self._unanswered_share(now))
 
     def _unanswered_share(self, now: float) -> float:
         """Of the last minutes' questions, to a hundredth; 0 while they are too few."""

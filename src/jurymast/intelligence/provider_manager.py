@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jurymast.policy.budget as budgets
 from jurymast.domain.errors import ConfigError, ProviderError
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import (
@@ -33,6 +32,8 @@ from jurymast.intelligence.providers.catalogue import Catalogue
 from jurymast.intelligence.providers.local import LocalProvider
 from jurymast.intelligence.providers.openai import OpenAIProvider
 from jurymast.intelligence.providers.xai import XAIProvider
+from jurymast.intelligence.purse import BudgetSpentError, Purse
+from jurymast.policy.ledger import Account, Hold, Payer
 from jurymast.policy.routing import RouteSpec
 from jurymast.ports import Clock, Provider
 
@@ -51,10 +52,6 @@ BYTES_PER_TOKEN = 3
 """English text has four and more, figures and other scripts fewer."""
 HIDDEN_PROMPT_TOKENS = 600
 LATENCY_SMOOTHING = 0.2
-
-
-class BudgetSpentError(Exception):
-    """The day's AI money does not cover the worst case of this request; nothing was sent."""
 
 
 @dataclass(slots=True)
@@ -79,9 +76,8 @@ class RouteStats:
 class ProviderManager:
     """Owns the providers of a bot.
 
-    ``budget_per_day`` is a hard limit in micro-dollars: the worst case of a request is reserved before
-    it is sent and settled by the bill, so the limit holds at any concurrency. ``spent`` is what an earlier
-    run spent of it today.
+    The worst case of a request is held out of ``purse`` before it is sent and settled by the bill, so its
+    caps hold at any concurrency.
     """
 
     def __init__(
@@ -90,8 +86,7 @@ class ProviderManager:
         *,
         clock: Clock,
         catalogue: Catalogue,
-        budget_per_day: Micros,
-        spent: Micros = 0,
+        purse: Purse,
     ) -> None:
         self._instances = {(p.name, p.config.instance): p for p in providers}
         self.providers: dict[ProviderName, Provider] = {}
@@ -100,7 +95,7 @@ class ProviderManager:
         self.catalogue = catalogue
         self.stats: dict[Route, RouteStats] = {route: RouteStats() for route in self.routes()}
         self._clock = clock
-        self._budget = budgets.Budget(limit=budget_per_day, day=clock.utc_now().date(), spent=spent)
+        self.purse = purse
 
     def routes(self) -> list[Route]:
         """Every way to an answer, by provider priority, order of models, and instance."""
@@ -142,9 +137,9 @@ class ProviderManager:
         return self.catalogue.tier(route.model) if route.provider is not ProviderName.LOCAL else Tier.SMALL
 
     @property
-    def budget(self) -> budgets.Budget:
-        """The day's AI money, as it stands."""
-        return budgets.rolled(self._budget, self._clock.utc_now().date())
+    def budget(self) -> Account:
+        """The day's AI money in all, as last known."""
+        return self.purse.day
 
     def worst_case(self, request: AIRequest, route: Route) -> Micros:
         """Most that a request can cost on a route, in micro-dollars."""
@@ -167,6 +162,15 @@ class ProviderManager:
         likely = min(self._at(route).calculate_cost(usage, route.model), worst)
         return likely, worst - likely
 
+    async def hold(
+        self, request: AIRequest, route: Route, *, market: str = "", wait_secs: float = 0.0
+    ) -> Hold:
+        """Set aside what a request may cost on a route, waiting up to ``wait_secs`` for others to give theirs
+        back. To be handed to :meth:`make_request` at once. Raises BudgetSpentError."""
+        return await self.purse.reserve(
+            self._payer(route, market), self.worst_case(request, route), wait_secs
+        )
+
     async def make_request(
         self,
         request: AIRequest,
@@ -174,13 +178,17 @@ class ProviderManager:
         *,
         timeout_secs: float,
         first_token_secs: float | None = None,
+        hold: Hold | None = None,
     ) -> AIResponse:
         """Ask one route once. Raises ProviderError, or BudgetSpentError before anything is sent.
 
-        ``first_token_secs`` bounds the silence before a stream's first token.
+        ``first_token_secs`` bounds the silence before a stream's first token. ``hold`` is what was set aside
+        for this request, which is settled here; without one it is set aside now or not at all.
         """
         provider = self._at(route)
-        held = self._reserve(provider, request, route)
+        if hold is None:
+            hold = await self.hold(request, route)
+        held = hold.worst
         stats = self._stats_of(route)
         stats.requests += 1
         cost, uncertain = held, 0
@@ -207,7 +215,7 @@ class ProviderManager:
             stats.cost += cost
             stats.uncertain += uncertain
             stats.timed(self._clock.monotonic() - started)
-            self._budget = budgets.settle(self._budget, held, cost, uncertain)
+            self.purse.settle(hold, cost, uncertain)
 
     async def probe(self, route: Route, *, timeout_secs: float) -> HealthCheckResult:
         """Ask a route a tiny synthetic question. Never raises.
@@ -216,29 +224,28 @@ class ProviderManager:
         """
         provider = self._at(route)
         try:
-            held = self._reserve(provider, PROBE, route)
+            hold = await self.hold(PROBE, route)
         except BudgetSpentError as spent:
             detail = f"not probed: {spent}"
             return HealthCheckResult(
                 route.provider, False, 0.0, route.model, detail=detail, failure=FailureKind.BUSY
             )
-        cost = held
+        cost = hold.worst
         try:
             result = await provider.health_check(route.model, timeout_secs)
             cost = result.cost
             return result
         finally:
-            self._budget = budgets.settle(self._budget, held, cost)
+            self.purse.settle(hold, cost)
             self._stats_of(route).cost += cost
 
     def can_probe(self, route: Route) -> bool:
-        """Whether the day's money covers the worst case of a probe. Free models always can be probed."""
-        worst = self.worst_case(PROBE, route)
-        return worst <= max(self.budget.left, 0)
+        """Whether the money covers the worst case of a probe. Free models always can be probed."""
+        return self.purse.affords(self._payer(route), self.worst_case(PROBE, route))
 
-    def at_ease(self, request: AIRequest, route: Route) -> bool:
-        """Whether an optional request is no concern: it is free, or half of the day's money is left."""
-        return self.worst_case(request, route) == 0 or self.budget.left * 2 >= self.budget.limit
+    def at_ease(self, request: AIRequest, route: Route, market: str = "") -> bool:
+        """Whether an optional request is no concern: it is free, or the day's money goes by its plan."""
+        return self.purse.at_ease(self._payer(route, market), self.worst_case(request, route))
 
     async def health_check_all(self, timeout_secs: float = 15.0) -> dict[Route, HealthCheckResult]:
         """Probe every route, one after the other."""
@@ -279,6 +286,10 @@ class ProviderManager:
         for provider in self._instances.values():
             if (close := getattr(provider, "close", None)) is not None:
                 await close()
+        await self.purse.close()
+
+    def _payer(self, route: Route, market: str = "") -> Payer:
+        return Payer(route.provider.value, route.model, market, self.purse.strategy)
 
     def _stats_of(self, route: Route) -> RouteStats:
         stats = self.stats.get(route)
@@ -288,17 +299,6 @@ class ProviderManager:
 
     def _at(self, route: Route) -> Provider:
         return self._instances[route.provider, route.instance]
-
-    def _reserve(self, provider: Provider, request: AIRequest, route: Route) -> Micros:
-        worst = provider.calculate_cost(_usage_bound(request), route.model)
-        budget = self.budget
-        reserved = budgets.reserve(budget, worst)
-        if reserved is None:
-            raise BudgetSpentError(
-                f"{route} may cost {worst} micro-dollars, {budget.left} of the day's {budget.limit} are left"
-            )
-        self._budget = reserved
-        return worst
 
     @staticmethod
     def _cost_of_failure(provider: Provider, route: Route, failure: Failure, held: Micros) -> Micros:

@@ -17,14 +17,19 @@ from jurymast.domain.errors import ProviderError
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import AIRequest, AIResponse, Billing, Failure, FailureKind
 from jurymast.intelligence.alarms import Alarms
-from jurymast.intelligence.provider_manager import BudgetSpentError, ProviderManager
+from jurymast.intelligence.provider_manager import ProviderManager
+from jurymast.intelligence.purse import BudgetSpentError
 from jurymast.policy.failover import Failover
+from jurymast.policy.ledger import Hold, Refused
 from jurymast.policy.parsing import Rejected
 from jurymast.policy.walk import Cancel, Send, Walk
 from jurymast.ports import Clock
 
 OUTPUT_FACTOR = 2
 """An answer cut by its own limit is asked for again with so many times the limit."""
+
+WAIT_SHARE = 0.5
+"""Of an attempt's time it may wait for money that others hold; the rest is left for the answer."""
 
 Value = TypeVar("Value")
 Validate: TypeAlias = Callable[[AIResponse], Value | Rejected]
@@ -44,7 +49,10 @@ class Run(Generic[Value]):
         walk: Walk,
         request: AIRequest,
         validate: Validate[Value],
+        market: str = "",
     ) -> None:
+        self.refused: Refused | None = None
+        """Why the last attempt of those that got no money got none."""
         self.response: AIResponse | None = None
         self.value: Value | None = None
         self._core = core
@@ -55,6 +63,7 @@ class Run(Generic[Value]):
         self._walk = walk
         self._request = request
         self._validate = validate
+        self._market = market
         self._loop = asyncio.get_running_loop()
         self._caller: asyncio.Task[Any] | None = None
         self._own: Send | None = None
@@ -165,6 +174,37 @@ class Run(Generic[Value]):
         except Exception as error:
             self._broken(error)
 
+    async def _hold(self, request: AIRequest, send: Send) -> Hold:
+        """Money for one send: waited for when others are about to give some back, unless it is a hedge."""
+        walk, providers, attempt = self._walk, self._providers, send.attempt
+        if walk.in_flight[attempt].hedge:
+            if not providers.at_ease(request, send.route, self._market):
+                raise BudgetSpentError(
+                    Refused("a hedge is withheld: the day's AI money is ahead of its plan")
+                )
+            return await providers.hold(request, send.route, market=self._market)
+        try:
+            try:
+                return await providers.hold(request, send.route, market=self._market)
+            except BudgetSpentError as spent:
+                if not spent.refused.waits:
+                    raise
+            walk.money_awaited(attempt)
+            self._look_again()
+            wait_secs = send.timeout_secs * WAIT_SHARE
+            hold = await providers.hold(request, send.route, market=self._market, wait_secs=wait_secs)
+        except BudgetSpentError as spent:
+            self.refused = spent.refused
+            raise
+        walk.money_came(attempt, self._clock.monotonic())
+        self._look_again()
+        return hold
+
+    def _look_again(self) -> None:
+        """The alarm may have to ring at another time."""
+        self._core.wake(self._walk, self._clock.monotonic())
+        self._go_on()
+
     async def _ask(self, send: Send) -> None:
         """Send once and report to the core what came of it."""
         request = self._request
@@ -173,14 +213,21 @@ class Run(Generic[Value]):
         walk, core, clock, attempt = self._walk, self._core, self._clock, send.attempt
         cost: Micros = 0
         failure: Failure | None
+        began = clock.monotonic()
         try:
+            hold = await self._hold(request, send)
+            timeout_secs = send.timeout_secs - (clock.monotonic() - began)
             response = await self._providers.make_request(
-                request, send.route, timeout_secs=send.timeout_secs, first_token_secs=send.first_token_secs
+                request,
+                send.route,
+                timeout_secs=timeout_secs,
+                first_token_secs=send.first_token_secs,
+                hold=hold,
             )
             cost = response.cost
             value = self._validate(response)
             failure = (
-                Failure(FailureKind.INVALID_ANSWER, value.reason, Billing.BILLED)
+                Failure(FailureKind.INVALID_ANSWER, value.reason, Billing.BILLED, usage=response.usage)
                 if isinstance(value, Rejected)
                 else None
             )

@@ -165,7 +165,7 @@ class Failover:
         sent = walk.in_flight.pop(attempt)
         record, secs = sent.record, max(0.0, now - sent.at)
         route = record.route
-        walk.attempts.append(Attempt(route, "failed", str(failure), secs, cost, failure.kind))
+        walk.failed(sent, secs, failure, cost)
         self.health.failed(record, attempt, now, failure, secs, walk.prompt_class)
         if route == self.active:
             self._look_who_answers(route, now)
@@ -452,17 +452,10 @@ class Failover:
         """Give up what is still under way and close the walk."""
         for attempt, sent in walk.in_flight.items():
             walk.commands.append(Cancel(attempt))
-            secs = now - sent.at
-            overdue = now >= sent.overdue_at
-            if overdue:
-                self.health.overdue(sent.record, attempt, now, secs)
+            if walk.give_up(sent, now):
+                self.health.overdue(sent.record, attempt, now, now - sent.at)
             else:
                 self.health.withdrawn(sent.record, attempt)
-            route = sent.record.route
-            detail = f"no answer in {secs:.1f} s, given up" if overdue else "no longer needed"
-            outcome = "overdue" if overdue else "cancelled"
-            cost, uncertain = walk.quote(route, secs)
-            walk.attempts.append(Attempt(route, outcome, detail, secs, cost, uncertain=uncertain))
         walk.in_flight.clear()
         walk.retry = None
         walk.wake_at = math.inf

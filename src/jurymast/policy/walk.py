@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from jurymast.domain.decision import AbstainReason, Attempt
 from jurymast.domain.money import Micros
-from jurymast.domain.provider import Route
+from jurymast.domain.provider import Failure, Route
 from jurymast.policy.health import Record
 
 
@@ -51,6 +51,12 @@ class Sent:
     overdue_at: float
     hedge: bool = False
     hedged: bool = False
+    overdue_secs: float | None = None
+    """Set while it waits for money: how long its route may be silent once it has left."""
+
+    @property
+    def waits_for(self) -> str:
+        return "no answer in time" if self.overdue_secs is None else "waited for AI money"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +106,43 @@ class Walk:
     def causes(self) -> str:
         """What has become of each attempt so far, in words."""
         known = [f"{attempt.route}: {attempt.detail}" for attempt in self.attempts]
-        waited_for = [f"{sent.record.route}: no answer in time" for sent in self.in_flight.values()]
+        waited_for = [f"{sent.record.route}: {sent.waits_for}" for sent in self.in_flight.values()]
         return "; ".join(known + waited_for) or "no route was left to ask"
+
+    def money_awaited(self, attempt: int) -> None:
+        """An attempt can't leave yet. Until it does its route is neither slow, silent nor at work on it."""
+        sent = self.in_flight[attempt]
+        sent.record.in_flight.pop(attempt, None)
+        sent.overdue_secs, sent.overdue_at = sent.overdue_at - sent.at, math.inf
+
+    def money_came(self, attempt: int, now: float) -> None:
+        """It leaves now."""
+        sent = self.in_flight[attempt]
+        if sent.overdue_secs is not None:
+            sent.at, sent.overdue_at, sent.overdue_secs = now, now + sent.overdue_secs, None
+            sent.record.in_flight[attempt] = sent.overdue_at
+
+    def failed(self, sent: Sent, secs: float, failure: Failure, cost: Micros) -> None:
+        """Note an attempt that came to nothing. A failure without usage leaves its cost to our estimate."""
+        estimated = cost > 0 and failure.usage is None
+        route, told = sent.record.route, str(failure)
+        attempt = Attempt(route, "failed", told, secs, cost, failure.kind, estimated=estimated)
+        self.attempts.append(attempt)
+
+    def give_up(self, sent: Sent, now: float) -> bool:
+        """Note an attempt that nobody waits for any more; says whether it was overdue."""
+        route, secs = sent.record.route, now - sent.at
+        if sent.overdue_secs is not None:
+            self.attempts.append(Attempt(route, "cancelled", "waited for AI money", secs, sent=False))
+            return False
+        overdue = now >= sent.overdue_at
+        outcome = "overdue" if overdue else "cancelled"
+        detail = f"no answer in {secs:.1f} s, given up" if overdue else "no longer needed"
+        cost, uncertain = self.quote(route, secs)
+        estimated = cost > 0
+        attempt = Attempt(route, outcome, detail, secs, cost, uncertain=uncertain, estimated=estimated)
+        self.attempts.append(attempt)
+        return overdue
 
     def skip(self, route: Route, reason: str) -> None:
         """Note that a route is not asked, and why."""

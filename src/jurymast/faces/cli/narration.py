@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jurymast.domain.events import (
     ApiDrifted,
+    BudgetCrossed,
     CycleFinished,
     DecisionAbstained,
     DecisionMade,
@@ -139,6 +140,11 @@ def describe(event: Event) -> tuple[str, str] | None:  # noqa: PLR0912 (one case
         case PositionSettled(settlement=s):
             style = "good" if event.pnl >= 0 else "bad"
             return style, f"{s.ticker} settled {s.result.upper()}: {format_usd(event.pnl, sign=True)}"
+        case BudgetCrossed():
+            return "warn", (
+                f"{format_usd(event.spent, places=4)} of AI money is spent, more than {event.cap} micro-dollars "
+                "wants; a soft limit, so it goes on"
+            )
         case ApiDrifted():
             style = "quiet" if event.harmless else "bad"
             return style, f"the exchange's API has changed: {event.name}: {event.detail}"

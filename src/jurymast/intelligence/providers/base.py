@@ -177,6 +177,7 @@ class BaseProvider:
         except ProviderError as error:
             failure = error.failure
             healthy = failure.kind is FailureKind.TRUNCATED
+            cost = self._cost_of_failure(failure, model)
             return HealthCheckResult(
                 provider=self.name,
                 is_healthy=healthy,
@@ -184,8 +185,9 @@ class BaseProvider:
                 model=model,
                 detail=str(failure),
                 failure=None if healthy else failure.kind,
-                cost=self._cost_of_failure(failure, model),
+                cost=cost,
                 retry_after_secs=failure.retry_after_secs,
+                estimated=cost > 0 and failure.usage is None,
             )
         return HealthCheckResult(
             self.name, True, response.latency_secs, model, response.served_model, cost=response.cost

@@ -27,12 +27,12 @@ from typing import Final
 from jurymast.domain.provider import Route
 from jurymast.domain.status import EmergencyMode, RouteState
 from jurymast.lab.sim.tally import VIOLATIONS_MAX, Violation
-from jurymast.policy.budget import Budget
 from jurymast.policy.detector import DOUBLINGS_MAX, EVIDENCE_MAX, DetectorSettings
 from jurymast.policy.facts import ModeMoved
 from jurymast.policy.failover import Failover
 from jurymast.policy.health import HOLD_SECS_MAX, JITTER, Record, RouteMoved
 from jurymast.policy.ladder import turns
+from jurymast.policy.ledger import Account
 from jurymast.policy.limits import HEDGE_EARNED, HEDGE_TOKENS, RETRY_EARNED, RETRY_FLOOR, RETRY_TOKENS
 
 PROBES_PER_ROUTE: Final = 8
@@ -128,7 +128,7 @@ class Rules:
         if sends > self.sends_max:
             self.breach("sends", now, f"send {sends} of one decision")
 
-    def paid(self, budget: Budget, limit: int, now: float) -> None:
+    def paid(self, budget: Account, limit: int, now: float) -> None:
         taken = budget.spent + budget.uncertain + budget.held
         if taken > limit or budget.held < 0:
             self.breach("money", now, f"{taken} spent, uncertain and held of {limit}")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from datetime import date
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from jurymast.domain.money import Micros
 from jurymast.lab.sim.invariants import Rules
 from jurymast.lab.sim.world import World
-from jurymast.policy import budget as budgets
+from jurymast.policy.ledger import Account, Cap, held, judged, opened, rolled, settled
 
 DAY_SECS: Final = 86_400
-FIRST_DAY: Final = date(2024, 1, 1).toordinal()
+FIRST_DAY: Final = datetime(2024, 1, 1, tzinfo=UTC)
 """A Monday: world time 0."""
 EASE_SHARE: Final = 0.5
 """Shadow questions are asked while this share of the day's money is left."""
@@ -26,19 +26,19 @@ class Till:
         self._limit = limit
         self._world = world
         self._rules = rules
-        self._budget = budgets.Budget(limit, date.fromordinal(FIRST_DAY))
+        self._budget = opened(Cap(limit), "", FIRST_DAY)
         self._day_until = 0.0
         self._dearest = max(place.worst for place in world.places)
         self.renewed_at = -math.inf
         """When a day began before which not every route could be paid for any more."""
 
-    def today(self, now: float) -> budgets.Budget:
+    def today(self, now: float) -> Account:
         if now >= self._day_until:
             wall = now + self._world.offset + self.wall_jump_secs
             day = int(wall // DAY_SECS)
             self._day_until = now + (day + 1) * DAY_SECS - wall
             before = self._budget
-            self._budget = budgets.rolled(before, date.fromordinal(FIRST_DAY + max(day, 0)))
+            self._budget = rolled(before, FIRST_DAY + timedelta(days=max(day, 0)))
             if self._budget is not before and before.left < self._dearest:
                 self.renewed_at = now
         return self._budget
@@ -50,10 +50,10 @@ class Till:
     def reserve(self, worst: Micros, now: float) -> bool:
         """Hold the worst case of a request; whether it fits."""
         if worst:
-            reserved = budgets.reserve(self.today(now), worst)
-            if reserved is None:
+            budget = self.today(now)
+            if judged((budget,), worst, budget.start) is not None:
                 return False
-            self._budget = reserved
+            self._budget = held(budget, worst)
         return True
 
     def reserve_at_ease(self, worst: Micros, now: float) -> bool:
@@ -65,9 +65,9 @@ class Till:
 
     def settle(self, worst: Micros, cost: Micros, now: float, uncertain: Micros = 0) -> None:
         if worst:
-            self._budget = budgets.settle(self._budget, worst, cost, uncertain)
+            self._budget = settled(self._budget, worst, cost, uncertain)
             self._rules.paid(self._budget, self._limit, now)
 
     def book(self, cost: Micros, now: float) -> None:
         """What was not reserved: a probe."""
-        self._budget = budgets.settle(self.today(now), 0, cost)
+        self._budget = settled(self.today(now), 0, cost)

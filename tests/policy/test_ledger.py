@@ -7,9 +7,9 @@ from datetime import date, timedelta
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+from jurymast.policy.budget import Budget, reserve, rolled, settle
 
 from jurymast.domain.money import Micros
-from jurymast.policy.budget import Budget, reserve, rolled, settle
 
 TODAY = date(2026, 3, 2)
 AMOUNTS = st.integers(0, 120)
