@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import Final
 
+from jurymast.app.budgets import BudgetSection
+from jurymast.app.mode_settings import CELLS, ModeSection
 from jurymast.app.settings import REQUIRED, bounded, documented
-from jurymast.domain.money import CENT, CONTRACT, Micros, usd
+from jurymast.domain.money import usd
 from jurymast.domain.provider import ProviderConfig, ProviderName, Secret
 from jurymast.domain.status import EmergencyMode
 from jurymast.exchange.embedded.server.limits import TIERS
@@ -19,8 +19,6 @@ from jurymast.policy.deadline import WorkSettings
 from jurymast.policy.detector import DetectorSettings
 from jurymast.policy.emergency import (
     TABLE,
-    EntryOrder,
-    ExitRules,
     Looser,
     ModeRules,
     looser_pairs,
@@ -28,6 +26,7 @@ from jurymast.policy.emergency import (
 )
 from jurymast.policy.judges import JudgeSettings
 from jurymast.policy.ladder import LadderSettings
+from jurymast.policy.ledger import Cap
 
 HOUR = 3_600.0
 DAY = 24 * HOUR
@@ -133,7 +132,7 @@ class FailoverSection:
     """How providers are asked, judged sick and found well."""
 
     budget_usd_per_day: float = bounded(
-        5.0, low=0.0, high=100_000.0, unit="USD", doc="hard limit; 0 means none"
+        5.0, low=0.0, high=100_000.0, unit="USD", doc="hard limit in all; 0 means none; more in [budget]"
     )
     sends_max: int = bounded(3, low=1, high=10, unit="", doc="requests sent for one decision")
     attempt_secs_max: float = bounded(25.0, low=0.1, high=600.0, unit="s", doc="for one request")
@@ -231,74 +230,6 @@ class LadderSection:
 
 
 @dataclass(frozen=True, slots=True)
-class ModeSection:
-    """What one mode may do. See docs/policies/modes.md."""
-
-    entries: bool = documented(REQUIRED, doc="whether new risk may be taken")
-    ask_ai: bool = documented(REQUIRED, doc="whether models are asked; without, they are only probed")
-    size_multiple: float = bounded(REQUIRED, low=0.0, high=4.0, unit="x", doc="of a quarter Kelly")
-    mean_weight: bool = documented(REQUIRED, doc="a forecast's weight: its mean, or one deviation below")
-    market_cap_bp: int = bounded(REQUIRED, low=0, high=10_000, unit="bp", doc="of equity, staked in a market")
-    event_cap_bp: int = bounded(REQUIRED, low=0, high=10_000, unit="bp", doc="of equity, staked in an event")
-    gross_cap_bp: int = bounded(REQUIRED, low=0, high=10_000, unit="bp", doc="of equity, staked in all")
-    new_risk_hour_bp: int = bounded(REQUIRED, low=0, high=10_000, unit="bp", doc="of equity, new in an hour")
-    new_risk_day_bp: int = bounded(REQUIRED, low=0, high=10_000, unit="bp", doc="of equity, new in a day")
-    cached_hour_bp: int = bounded(REQUIRED, low=0, high=10_000, unit="bp", doc="of that, on cached opinions")
-    cached_day_bp: int = bounded(REQUIRED, low=0, high=10_000, unit="bp", doc="of that, on cached opinions")
-    min_edge_cents: float = bounded(REQUIRED, low=0.0, high=100.0, unit="c", doc="least edge after costs")
-    min_edge_round_trips: float = bounded(
-        REQUIRED, low=0.0, high=100.0, unit="x", doc="of the round trip's cost at the price, least edge"
-    )
-    min_confidence: float = bounded(REQUIRED, low=0.0, high=1.0, unit="", doc="least probability of an edge")
-    spread_max_cents: float = bounded(REQUIRED, low=0.0, high=100.0, unit="c", doc="widest spread")
-    depth_min: int = bounded(REQUIRED, low=0, high=10**9, unit="contracts", doc="on the best three levels")
-    volume_min: int = bounded(REQUIRED, low=0, high=10**9, unit="contracts", doc="traded in 24 h")
-    price_min_cents: float = bounded(REQUIRED, low=0.0, high=100.0, unit="c", doc="lowest price entered at")
-    price_max_cents: float = bounded(REQUIRED, low=0.0, high=100.0, unit="c", doc="highest price entered at")
-    secs_to_close_min: float = bounded(REQUIRED, low=0.0, high=365 * DAY, unit="s", doc="before the close")
-    forecast_age_secs_max: float = bounded(REQUIRED, low=0.0, high=DAY, unit="s", doc="oldest forecast")
-    cached_age_secs_max: float = bounded(
-        REQUIRED, low=0.0, high=DAY, unit="s", doc="oldest cached opinion, in exchange time"
-    )
-    entry_order: EntryOrder = documented(REQUIRED, doc="limit, post_only_or_ioc or ioc")
-    entry_ttl_secs: float = bounded(REQUIRED, low=0.0, high=DAY, unit="s", doc="life of a resting entry")
-    keep_resting_entries: bool = documented(REQUIRED, doc="when the mode is entered")
-    exits: ExitRules = documented(REQUIRED, doc="what may sell: model, rules, hard_cap or none")
-
-    @classmethod
-    def of(cls, rules: ModeRules) -> ModeSection:
-        """A row in the settings' units."""
-        return cls(
-            **{
-                each.name: value / scale if scale == CENT else value // scale if scale > 1 else value
-                for each in dataclasses.fields(cls)
-                for column, scale in (_CELLS.get(each.name, (each.name, 1)),)
-                for value in (getattr(rules, column),)
-            }
-        )
-
-    def rules(self, mode: EmergencyMode) -> ModeRules:
-        """The row as the rules want it."""
-        values = {}
-        for each in dataclasses.fields(self):
-            column, scale = _CELLS.get(each.name, (each.name, 1))
-            value = getattr(self, each.name)
-            values[column] = round(value * scale) if scale > 1 else value
-        return ModeRules(**values, mode=mode)
-
-
-_CELLS: Final = {
-    "min_edge_cents": ("min_edge", CENT),
-    "spread_max_cents": ("spread_max", CENT),
-    "price_min_cents": ("price_min", CENT),
-    "price_max_cents": ("price_max", CENT),
-    "depth_min": ("depth_min", CONTRACT),
-    "volume_min": ("volume_min", CONTRACT),
-}
-"""Settings in other units than the rules: the column, and how much one of the setting is."""
-
-
-@dataclass(frozen=True, slots=True)
 class LabSection:
     """Emulated providers. Everything they say is SIMULATED."""
 
@@ -386,6 +317,7 @@ class Config:
     watchdog: WatchdogSection = WatchdogSection()
     trading: TradingSection = TradingSection()
     failover: FailoverSection = FailoverSection()
+    budget: BudgetSection = BudgetSection()
     ladder: LadderSection = LadderSection()
     modes: dict[EmergencyMode, ModeSection] = documented(
         {mode: ModeSection.of(row) for mode, row in TABLE.items()}, doc="what each mode may do"
@@ -401,7 +333,7 @@ class Config:
         if bold := risks_without_judgement(self.table):
             raise ValueError(f"modes.{bold[0]}.entries is true: without judgement no new risk may be taken")
         if looser := looser_pairs(self.table):
-            named = {column: name for name, (column, _) in _CELLS.items()}
+            named = {column: name for name, (column, _) in CELLS.items()}
             raise ValueError(
                 "; ".join(self._looser(fault, named.get(fault.column, fault.column)) for fault in looser)
             )
@@ -442,8 +374,13 @@ class Config:
         return self.data_dir / "flatten-preview.json"
 
     @property
-    def budget_per_day(self) -> Micros:
-        return usd(str(self.failover.budget_usd_per_day))
+    def budget_path(self) -> Path:
+        return Path(self.budget.file or self.data_dir / "budget.db")
+
+    @property
+    def caps(self) -> tuple[Cap, ...]:
+        """Limits of AI money, the day's in all first."""
+        return self.budget.all_caps(usd(str(self.failover.budget_usd_per_day)))
 
     @property
     def work(self) -> WorkSettings:

@@ -53,7 +53,7 @@ def earlier_run(journal: SqliteJournal, clock: Clock, config: Config) -> Earlier
         for recorded in reversed(said):
             opinions.apply(recorded.event)
         midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
-        paid = reader.since(midnight, _PAID)
+        paid = [] if config.budget_path.exists() else reader.since(midnight, _PAID)
     return Earlier(
         mode=last.new if last is not None else EmergencyMode.NORMAL,
         mode_changes=turns(

@@ -28,6 +28,7 @@ from jurymast.exchange.questions import BundledEvidence, Question, load_bundle, 
 from jurymast.intelligence.assembly import connect
 from jurymast.intelligence.enhanced_client import EnhancedAIClient
 from jurymast.intelligence.fallback_manager import FallbackManager, FallbackSettings
+from jurymast.journal.books import SqliteBooks
 from jurymast.journal.sqlite import SqliteJournal
 from jurymast.lab.emulators.fleet import EmulatorFleet
 from jurymast.lab.rig import EMULATED_KEY
@@ -132,15 +133,18 @@ async def build(
         )
         exchange = venue.exchange
         fleet = await _emulators(config, venue, clock, recorder, stack) if config.lab.emulate else None
+        earlier = earlier_run(journal, clock, config)
         client = await stack.enter_async_context(
             connect(
                 provider_configs(config, fleet),
                 clock=clock,
                 emit=recorder.emit,
                 settings=_fallback_settings(config),
-                budget_per_day=config.budget_per_day,
+                books=SqliteBooks.open(config.budget_path, config.caps, clock=clock, spent=earlier.spent),
+                pace=config.budget.pace,
+                strategy=config.budget.strategy,
                 seed=config.bot.seed,
-                earlier=earlier_run(journal, clock, config),
+                earlier=earlier,
                 table=config.table,
             )
         )

@@ -94,8 +94,8 @@ class Attempt:
     """One send to one route, or one route skipped with its reason.
 
     ``cost`` is what it cost as far as is known. ``estimated`` says that no vendor has told it: of an attempt
-    given up on its way it is the likely cost, and ``uncertain`` what may be billed beyond that at most; of one
-    that failed without a word of its tokens it is the worst case.
+    given up on its way it is the likely cost, and ``uncertain`` what may be billed beyond that at most; of
+    one that failed without a word of its tokens it is the worst case.
     """
 
     route: Route

@@ -52,8 +52,8 @@ async def connect(
     """The AI layer over these providers, on one transport; closed in order at the end.
 
     ``budget_per_day`` is a hard limit in micro-dollars, kept in memory; ``books`` take its place where there
-    are several caps, or a file to keep them in. ``strategy`` is the name caps know this caller by. ``earlier``
-    is what the run before left; ``table`` is what each mode allows.
+    are several caps, or a file to keep them in. ``strategy`` is the name caps know this caller by.
+    ``earlier`` is what the run before left; ``table`` is what each mode allows.
     Raises ConfigError for a model without a known price.
     """
     transport, catalogue = AiohttpTransport(), Catalogue()

@@ -148,8 +148,8 @@ class FallbackManager:
     ) -> Answered[Value] | Unanswered:
         """Ask until a route gives an answer that ``validate`` accepts, or time and sends run out.
 
-        ``market`` is whose caps of AI money count. With ``compare`` an idle route may be asked the same in shadow; it measures the two answers' distance
-        in percent.
+        ``market`` is whose caps of AI money count. With ``compare`` an idle route may be asked the same in
+        shadow; it measures the two answers' distance in percent.
         """
         walk = self.core.begin(
             self._clock.monotonic(),

@@ -39,8 +39,8 @@ class Means:
         self._swapped = f"{response.served_model} serves {route}" if response.swapped else ""
 
     def unaffordable(self, refused: Refused) -> None:
-        """A question did not fit the money. Holds of others, a cap of a minute or an hour, and one of a single
-        provider or market are not the end of means."""
+        """A question did not fit the money. Holds of others, a cap of a minute or an hour, and one of a
+        single provider or market are not the end of means."""
         account = refused.account
         if account is None or refused.waits or account.cap.scope not in {Scope.ALL, Scope.STRATEGY}:
             return

@@ -1,8 +1,8 @@
 """AI money accounted for in one file, by several bots at once.
 
 One thread owns the access to the file. It takes all that waits and does it in one transaction: bills first,
-then reservations, in the order of the calls. A hold is on disk before its request leaves. The event loop never
-waits for the disk, and whoever waits for a hold can leave: what was held for him is given back.
+then reservations, in the order of the calls. A hold is in the file before its request leaves. The event loop
+never waits for the disk, and whoever waits for a hold can leave: what was held for him is given back.
 
 It fails closed. A file that can't be used (locked by somebody for too long, damaged, no space) refuses what
 costs money and says why; what is free never asks it. It is tried again with every request. Bills that could
@@ -29,12 +29,12 @@ from jurymast.policy.ledger import Account, Cap, Hold, Outcome, Payer, Refused, 
 from jurymast.ports import Clock
 
 WAITING_MAX: Final = 10_000
-"""Reservations and bills that may wait for the disk. More reservations are refused; a bill beyond it is dropped,
-and its hold counts in full until it is a day old."""
+"""Reservations and bills that may wait for the disk. More reservations are refused; a bill beyond it is
+dropped, and its hold counts in full until it is a day old."""
 LOOK_SECS: Final = 1.0
 """Age at which what is known of the accounts is read anew: others spend too."""
 SWEEP_SECS: Final = 5.0
-"""Between two looks for holds of the dead. So long a committed hold may be lost with the machine, not with us."""
+"""Between two looks for holds of the dead. So long a hold may be lost with the machine, not with us."""
 
 
 @dataclass(slots=True)
@@ -52,8 +52,8 @@ class _Bill:
 
 
 class SqliteBooks:
-    """``ports.Books`` in the file at ``path``. Made by :meth:`open`; ``trouble`` says why it can't be used now,
-    empty when it can."""
+    """``ports.Books`` in the file at ``path``. Made by :meth:`open`; ``trouble`` says why it can't be used
+    now, empty when it can."""
 
     def __init__(self, path: Path, caps: Iterable[Cap], clock: Clock, spent: Micros) -> None:
         self.path = path

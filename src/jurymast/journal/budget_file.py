@@ -1,11 +1,11 @@
 """The file that accounts for AI money: what was spent when and for whom, what is held, and by whom.
 
-Spending is kept by minute and by day for every name of every scope, whatever caps there are, so that a cap that
-is new in the settings is right at once. A hold is a row of its owner, and the owner holds a lock that the kernel
-takes away when it dies: its holds can't be settled any more and turn uncertain in full, as of now. The same
-becomes of a hold older than a day, whoever made it, as of the end of its first day.
+Spending is kept by minute and by day for every name of every scope, whatever caps there are, so that a cap
+that is new in the settings is right at once. A hold is a row of its owner, and the owner holds a lock that
+the kernel takes away when it dies: its holds can't be settled any more and turn uncertain in full, as of now.
+The same becomes of a hold older than a day, whoever made it, as of the end of its first day.
 
-A commit outlives the process at once, and the machine from the next :meth:`BudgetFile.sweep` on: two waits for
+A commit outlives the process at once, and the machine from the next :meth:`BudgetFile.sync` on: two waits for
 the disk in each request would cost more than all the rest of a decision.
 """
 
@@ -17,7 +17,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -80,7 +80,7 @@ _TAKEN: Final = """
 SELECT COALESCE(SUM(spent), 0), COALESCE(SUM(uncertain), 0) FROM spending
 WHERE span = ? AND scope = ? AND name = ? AND start >= ?
 """
-"""What is still to come counts too: money spent by a clock that was ahead stays spent when it is set right."""
+"""What is still to come counts too: money spent while the clock was ahead stays spent when it is right."""
 _NAMED: Final = tuple(Scope(field) for field in Payer._fields)
 _HOLD: Final = (
     "INSERT INTO holds (owner, at, worst, provider, model, market, strategy) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -90,8 +90,8 @@ _HOLD: Final = (
 class BudgetFile:
     """One owner's access to the file at ``path``, for one thread. A new file begins with ``spent`` for today.
 
-    Every method but :meth:`transaction` and :meth:`close` belongs inside a transaction. Raises JournalError for
-    a file that can't be used, sqlite3.Error and OSError for one that can't be now.
+    What reads or writes belongs inside a :meth:`transaction`. Raises JournalError for a file that can't be
+    used, sqlite3.Error and OSError for one that can't be now.
     """
 
     def __init__(self, path: Path, caps: Iterable[Cap], now: datetime, spent: Micros = 0) -> None:
@@ -311,19 +311,21 @@ def _connect_patiently(path: Path) -> sqlite3.Connection:
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_SECS, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("PRAGMA synchronous = NORMAL")
-        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        if mode != "wal":
-            raise JournalUnwritable(f"{path} can't have a write-ahead log where it lies; use a local disk")
-        (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if sound != "ok":
-            raise JournalUnwritable(
-                f"{path} is damaged ({sound}); move it away, and today's spending with it"
-            )
+        _prepare(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("PRAGMA synchronous = NORMAL")
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise JournalUnwritable(f"{path} can't have a write-ahead log where it lies; use a local disk")
+    (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if sound != "ok":
+        raise JournalUnwritable(f"{path} is damaged ({sound}); move it away, and today's spending with it")
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:

@@ -5,13 +5,13 @@ model, market or strategy. Each keeps an account. The rules:
 
   1. Invariant: spent + uncertain + held <= limit, in every account of a hard cap, at any moment and any
      concurrency: test and hold are one step with no wait in it.
-  2. A hold counts in every window that it is open in, its bill in the one it is settled in. So wherever between
-     send and settlement a vendor dates a request, no window of his passes the limit either.
+  2. A hold counts in every window that it is open in, its bill in the one it is settled in. So wherever
+     between send and settlement a vendor dates a request, no window of his passes the limit either.
   3. What a failed attempt may have cost stays spent until known better. Of one given up on its way the likely
      cost is spent, what it may cost beyond that is uncertain: not reported as spent, not given out again.
   4. A limit of zero means zero. Free requests are always exempt, requests of unknown price never fit.
-  5. What does not fit may wait if it would once all holds are given back; otherwise it is refused, with the cap
-     and when that cap frees.
+  5. What does not fit may wait if it would once all holds are given back; otherwise it is refused, with the
+     cap and when that cap frees.
   6. A clock that goes back reopens nothing: windows only go forward.
   7. A soft cap refuses nothing: it is told of, once a window.
 """
@@ -27,7 +27,7 @@ from jurymast.domain.money import Micros
 from jurymast.domain.word import Word
 
 ACCOUNTS_KEPT: Final = 10_000
-"""Accounts beyond which those of windows gone by are dropped; markets have one each under a cap of markets."""
+"""Accounts beyond which those of windows gone by are dropped; under a cap of markets each has one."""
 
 
 class Scope(Word):
@@ -82,8 +82,8 @@ class Payer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """At most ``limit`` micro-dollars in a window. ``of`` names one provider, model, market or strategy; empty,
-    each has such a cap of its own. Until ``kept_until_hour`` (UTC) of a day ``kept`` of it is kept back."""
+    """At most ``limit`` micro-dollars in a window. ``of`` names one provider, model, market or strategy;
+    empty, each has such a cap of its own. Until ``kept_until_hour`` (UTC) of a day ``kept`` is kept back."""
 
     limit: Micros
     window: Window = Window.DAY

@@ -1,9 +1,9 @@
 """Spreads the day's AI money over the day, and keeps some for the hours that matter.
 
-What is kept for certain hours binds everyone until they begin: it is part of the day's cap (``Cap.kept``). The
-pace binds optional requests only: a shadow question, a hedge, a second opinion is withheld while more is
-spent and held than the plan has come to by now. The plan starts the day with ``HEAD_SHARE`` of the money,
-brings the rest evenly over the hours that are not reserved, and the reserve evenly over those that are.
+What is kept for certain hours binds everyone until they begin: it is part of the day's cap (``Cap.kept``).
+The pace binds optional requests only: a shadow question, a hedge, a second opinion is withheld while more is
+spent and held than the plan has come to by now. The plan starts the day with ``HEAD_SHARE`` of what is not
+reserved, brings the rest of it evenly over the hours outside, and the reserve evenly over its own.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Pace:
 
 
 def planned_share(pace: Pace, now: datetime) -> float:
-    """Share of the day's money that the plan has brought by ``now``: rises from midnight to midnight, to 1."""
+    """Share of the day's money that the plan has brought by ``now``; it only rises, to 1 at midnight."""
     hour = now.hour + now.minute / 60 + now.second / 3_600
     reserved_hours = pace.until_hour - pace.from_hour
     if not pace.reserve_share or reserved_hours == HOURS:

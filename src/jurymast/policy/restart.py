@@ -22,7 +22,7 @@ class Earlier:
     """When the mode changed its course, oldest first: flaps count on."""
     healths: Mapping[Route, RouteHealth] = field(default_factory=dict)
     spent: Micros = 0
-    """Of this UTC day's AI money."""
+    """Of this UTC day's AI money, where no budget file knows better."""
     size_share: float = 1.0
     """How far size had come back after the last loss of judgement."""
     opinions: tuple[Decision, ...] = ()

@@ -40,7 +40,7 @@ from jurymast.domain.order import Action
 STYLES = {"good": "green", "bad": "red", "warn": "yellow", "quiet": "dim", "plain": ""}
 
 
-def describe(event: Event) -> tuple[str, str] | None:  # noqa: PLR0912 (one case per kind of event)
+def describe(event: Event) -> tuple[str, str] | None:  # noqa: PLR0912, PLR0915 (one case per kind of event)
     """(style, line) of an event, or None."""
     match event:
         case RunStarted():
@@ -142,8 +142,8 @@ def describe(event: Event) -> tuple[str, str] | None:  # noqa: PLR0912 (one case
             return style, f"{s.ticker} settled {s.result.upper()}: {format_usd(event.pnl, sign=True)}"
         case BudgetCrossed():
             return "warn", (
-                f"{format_usd(event.spent, places=4)} of AI money is spent, more than {event.cap} micro-dollars "
-                "wants; a soft limit, so it goes on"
+                f"AI money: {format_usd(event.spent, places=4)} spent, {event.cap} micro-dollars used up, "
+                "a soft limit"
             )
         case ApiDrifted():
             style = "quiet" if event.harmless else "bad"
