@@ -96,6 +96,7 @@ def test_kinds_are_stable() -> None:
     """Names in old journals must stay readable: renaming a class of event needs a migration."""
     assert sorted(codec.KINDS) == [
         "api_drifted",
+        "budget_crossed",
         "cycle_finished",
         "decision_abstained",
         "decision_made",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,6 +24,7 @@ from jurymast.lab.world import QuestionOracle
 from jurymast.policy.deadline import WorkSettings
 from jurymast.policy.detector import DetectorSettings
 from jurymast.policy.ladder import LadderSettings
+from jurymast.ports import Books, Clock
 from jurymast.testing.clock import FakeClock
 
 EMULATED_KEY = Secret("emulated")
@@ -98,6 +99,7 @@ async def rig(
     providers: Sequence[ProviderName] = tuple(ProviderName),
     settings: FallbackSettings = QUICK,
     budget_per_day: Micros = 100 * USD,
+    books: Callable[[Clock], Books] | None = None,
     latency_scale: float = 0.0,
     stream: bool = True,
 ) -> AsyncIterator[Rig]:
@@ -126,6 +128,7 @@ async def rig(
             emit=events.append,
             settings=settings,
             budget_per_day=budget_per_day,
+            books=books(clock) if books is not None else None,
             seed=seed,
         ) as client:
             yield Rig(fleet, client, clock, questions, events)

@@ -25,6 +25,7 @@ from jurymast.faces.cli.options import DATA_DIR, data_dir_option, json_option
 from jurymast.faces.cli.record import record
 from jurymast.faces.cli.report import report
 from jurymast.faces.cli.sim import sim
+from jurymast.faces.cli.spend import spend
 from jurymast.faces.cli.watchdog import watchdog
 from jurymast.faces.cli.web import web
 from jurymast.faces.cli.year import year
@@ -190,6 +191,7 @@ for command in COMMANDS:
 cli.add_command(flatten)
 cli.add_command(watchdog)
 cli.add_command(doctor)
+cli.add_command(spend)
 cli.add_command(sim)
 cli.add_command(drill)
 cli.add_command(year)

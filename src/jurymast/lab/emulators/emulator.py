@@ -11,7 +11,9 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from jurymast.domain.provider import ProviderName
+from jurymast.domain.errors import ConfigError
+from jurymast.domain.provider import ProviderName, Usage
+from jurymast.intelligence.providers.catalogue import default_catalogue
 from jurymast.lab.emulators.answers import REFUSAL_TEXT, write_answer, write_constant, write_wrong_schema
 from jurymast.lab.emulators.chance import token, uniform
 from jurymast.lab.emulators.chat_wire import ChatWire
@@ -160,16 +162,36 @@ class ProviderEmulator:
         except Refusal as refused:
             await asyncio.sleep(REFUSAL_SHARE * secs)
             return _refusal_response(call, refused)
+        bill = 0
         if reply.output_tokens or reply.finish is not Finish.REFUSED:  # a refusal unread is free
+            bill = self._bill(ask.model, reply)
             self.ledger = self.ledger.charged(
-                reply.input_tokens, reply.visible_tokens, reply.reasoning_tokens
+                reply.input_tokens, reply.visible_tokens, reply.reasoning_tokens, bill
             )
+        try:
+            return await self._deliver(call, ask, reply, secs)
+        except (asyncio.CancelledError, ConnectionError):
+            self.ledger = self.ledger.lost(bill)
+            raise
+
+    async def _deliver(self, call: _Call, ask: Ask, reply: Reply, secs: float) -> web.StreamResponse:
         pacing = Pacing(shortened(secs, reply.visible_tokens), self._latency_scale, call.fault)
         if not ask.stream:
             return await send_whole(call.request, compact(call.wire.whole(reply)), pacing)
         broken = refusal(self.provider, Fault.OVERLOADED, model=ask.model).wording
         error_frame = call.wire.error_frame(broken, call.request_id)
         return await send_stream(call.request, call.wire.frames(ask, reply), error_frame, pacing)
+
+    def _bill(self, asked: str, reply: Reply) -> int:
+        """Micro-dollars for one reply, by the price of the model that was really at work."""
+        served = self._served(asked)
+        if served is None or self.provider is ProviderName.LOCAL:
+            return 0
+        try:
+            price = default_catalogue().price(served)
+        except ConfigError:  # a model of the user's own making has no price
+            return 0
+        return price.cost(Usage(reply.input_tokens, reply.output_tokens))
 
     async def _misbehave(self, call: _Call, model: str) -> web.StreamResponse | None:
         """What a fault does before the request is looked at; None lets the request through."""

@@ -12,7 +12,8 @@ class Ledger:
     ``requests`` counts inference requests that reached the server, ``billed`` those that a model began to
     work on. These are charged in full when work begins: a caller that hangs up still pays. Anthropic charges
     nothing for a refusal before its first token, xAI's fee for a refused prompt is not in tokens.
-    ``output_tokens`` includes ``reasoning_tokens``.
+    ``output_tokens`` includes ``reasoning_tokens``. ``bill`` is the sum of all bills in micro-dollars, each
+    rounded up; ``undelivered`` is how much of it is for answers whose caller was gone before their end.
     """
 
     requests: int = 0
@@ -21,6 +22,8 @@ class Ledger:
     input_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
+    bill: int = 0
+    undelivered: int = 0
 
     def arrived(self) -> Ledger:
         return replace(self, requests=self.requests + 1)
@@ -28,11 +31,16 @@ class Ledger:
     def listed(self) -> Ledger:
         return replace(self, model_lists=self.model_lists + 1)
 
-    def charged(self, input_tokens: int, visible_tokens: int, reasoning_tokens: int) -> Ledger:
+    def lost(self, bill: int) -> Ledger:
+        """A charged answer did not reach its caller in whole."""
+        return replace(self, undelivered=self.undelivered + bill)
+
+    def charged(self, input_tokens: int, visible_tokens: int, reasoning_tokens: int, bill: int) -> Ledger:
         return replace(
             self,
             billed=self.billed + 1,
             input_tokens=self.input_tokens + input_tokens,
             output_tokens=self.output_tokens + visible_tokens + reasoning_tokens,
             reasoning_tokens=self.reasoning_tokens + reasoning_tokens,
+            bill=self.bill + bill,
         )

@@ -1,0 +1,158 @@
+"""What AI money was spent on, folded from the journal.
+
+Of every request that was sent: who was asked, for which market and rung, and for what purpose. Its cost is
+known when the vendor has told it; otherwise it is our estimate, with what may be billed beyond that as
+uncertain. The vendor's bill is not less than what is known, and not more than all three together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from jurymast.domain.events import (
+    DecisionAbstained,
+    DecisionMade,
+    Event,
+    OrderIntended,
+    ProbeSent,
+    ShadowAnswered,
+)
+from jurymast.domain.money import Micros
+from jurymast.domain.provider import Route
+from jurymast.domain.word import Word
+
+KINDS: Final = (DecisionMade, DecisionAbstained, ProbeSent, ShadowAnswered, OrderIntended)
+"""Events that tell of spending, or of what came of it."""
+
+
+class Purpose(Word):
+    """What a request was sent for, or what became of it."""
+
+    DECISION = "decision"
+    FAILED = "failed"
+    HEDGE_LOSER = "hedge_loser"
+    PROBE = "probe"
+    SHADOW = "shadow"
+
+
+_PURPOSES: Final = {"answered": Purpose.DECISION, "failed": Purpose.FAILED}
+"""By what became of an attempt of a decision. Any other was given up: another answered, or time ran out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One request that was sent. ``known`` is the vendor's word, ``estimated`` ours; never both."""
+
+    at: datetime
+    route: Route
+    purpose: Purpose
+    known: Micros
+    estimated: Micros
+    uncertain: Micros
+    market: str = ""
+    rung: str = ""
+
+
+DIMENSIONS: Final[dict[str, Callable[[Charge], str]]] = {
+    "provider": lambda charge: charge.route.provider.value,
+    "model": lambda charge: str(charge.route),
+    "market": lambda charge: charge.market or "(none)",
+    "rung": lambda charge: charge.rung or "(none)",
+    "purpose": lambda charge: charge.purpose.value,
+    "day": lambda charge: charge.at.date().isoformat(),
+}
+"""What spending can be told by."""
+
+
+@dataclass(slots=True)
+class Total:
+    """Charges added up, in micro-dollars."""
+
+    requests: int = 0
+    known: Micros = 0
+    estimated: Micros = 0
+    uncertain: Micros = 0
+
+    @property
+    def cost(self) -> Micros:
+        return self.known + self.estimated
+
+    def add(self, charge: Charge) -> None:
+        self.requests += 1
+        self.known += charge.known
+        self.estimated += charge.estimated
+        self.uncertain += charge.uncertain
+
+
+@dataclass(slots=True)
+class Spending:
+    """A stretch of the journal, folded. ``decisions`` are forecasts, ``used`` those that led to an order."""
+
+    by: str
+    total: Total = field(default_factory=Total)
+    purposes: dict[str, Total] = field(default_factory=dict)
+    groups: dict[str, Total] = field(default_factory=dict)
+    decisions: int = 0
+    used: int = 0
+
+    @property
+    def per_decision(self) -> Micros | None:
+        """All that was spent, over the forecasts it brought, rounded up."""
+        return -(-self.total.cost // self.decisions) if self.decisions else None
+
+    @property
+    def per_used_decision(self) -> Micros | None:
+        return -(-self.total.cost // self.used) if self.used else None
+
+
+def charges(event: Event) -> Iterator[Charge]:
+    """The requests that an event tells of."""
+    match event:
+        case DecisionMade(decision=source) | DecisionAbstained(abstain=source):
+            for attempt in source.attempts:
+                if attempt.sent:
+                    cost, ours = attempt.cost, attempt.estimated
+                    yield Charge(
+                        at=event.at,
+                        route=attempt.route,
+                        purpose=_PURPOSES.get(attempt.outcome, Purpose.HEDGE_LOSER),
+                        known=0 if ours else cost,
+                        estimated=cost if ours else 0,
+                        uncertain=attempt.uncertain,
+                        market=source.ticker,
+                        rung=source.rung.value,
+                    )
+        case ProbeSent() | ShadowAnswered():
+            probe = isinstance(event, ProbeSent)
+            yield Charge(
+                at=event.at,
+                route=event.route,
+                purpose=Purpose.PROBE if probe else Purpose.SHADOW,
+                known=0 if event.estimated else event.cost,
+                estimated=event.cost if event.estimated else 0,
+                uncertain=0,
+                market=event.ticker or "",
+            )
+        case _:
+            pass
+
+
+def spending(events: Iterable[Event], by: str) -> Spending:
+    """Fold events in order. ``by`` is one of :data:`DIMENSIONS`. Raises KeyError for another."""
+    key, folded = DIMENSIONS[by], Spending(by)
+    made: set[str] = set()
+    for event in events:
+        if isinstance(event, DecisionMade):
+            folded.decisions += 1
+            made.add(event.decision.decision_id)
+        elif isinstance(event, OrderIntended) and event.decision_id in made:
+            made.discard(event.decision_id or "")
+            folded.used += 1
+        for charge in charges(event):
+            folded.total.add(charge)
+            folded.purposes.setdefault(charge.purpose.value, Total()).add(charge)
+            folded.groups.setdefault(key(charge), Total()).add(charge)
+    return folded
