@@ -95,6 +95,11 @@ class Books(Protocol):
 
     caps: tuple[Cap, ...]
 
+    @property
+    def unusable(self) -> str:
+        """Why nothing has been accounted for lately, for longer than a hiccup; empty when all is well."""
+        ...
+
     async def reserve(self, payer: Payer, worst: Micros | None) -> Outcome:
         """Hold the worst case of a request (None when unknown) before it is sent, or say why not. In a file
         the hold is durable when this returns."""

@@ -120,7 +120,7 @@ def test_our_spent_budget_is_not_the_vendors_failure() -> None:
         assert isinstance(outcome, Unanswered)
         assert outcome.reason is AbstainReason.AI_BUDGET_SPENT
         status = lab.manager.get_system_status()
-        assert status.mode_reason.startswith("the day's AI money is spent")
+        assert status.mode_reason.startswith("the AI money is spent")
         assert {str(report.state) for report in status.routes} == {"healthy"}
         assert "quota" not in f"{outcome} {status}"
 

@@ -437,7 +437,7 @@ def test_t22_our_own_budget_is_the_last_word() -> None:
         assert max(lab.latencies) == 0.0
         status = lab.manager.get_system_status()
         assert status.mode is EmergencyMode.MINIMAL
-        assert status.mode_reason.startswith("the day's AI money is spent")
+        assert status.mode_reason.startswith("the AI money is spent")
         checked = await lab.manager.check_provider_health(XAI)
         assert (checked.is_healthy, len(lab[XAI].probed_at)) == (False, 0)
         assert "not probed" in checked.detail

@@ -16,6 +16,7 @@ from jurymast.domain.errors import ExchangeError, JournalError, JurymastError
 from jurymast.domain.events import RunStarted
 from jurymast.domain.status import TradingState
 from jurymast.exchange.kalshi.exchange import KalshiExchange
+from jurymast.journal.budget_file import read_accounts
 from jurymast.journal.queries import JournalReader
 from jurymast.ports import Clock
 
@@ -50,6 +51,7 @@ async def examine(config: Config, *, clock: Clock, exchange: KalshiExchange | No
         Check("config", Health.OK, "read, every value within its bounds"),
         _disk(config),
         _journal(config),
+        _budget(config, clock),
         _demands(config, clock),
     ]
     async with AsyncExitStack() as stack:
@@ -86,6 +88,20 @@ def _journal(config: Config) -> Check:
     except JournalError as error:
         return Check("journal", Health.FAIL, str(error), "restore it, or move it aside and start anew")
     return Check("journal", Health.OK, "readable by this version")
+
+
+def _budget(config: Config, clock: Clock) -> Check:
+    if not config.budget_path.exists():
+        return Check("budget", Health.OK, "no file yet: the first start makes it")
+    try:
+        accounts = read_accounts(config.budget_path, clock.utc_now())
+    except JournalError as error:
+        cure = "move it away: the next start begins a new one with what the journal knows of today"
+        return Check("budget", Health.FAIL, f"{error}; nothing paid is asked", cure)
+    short = [account for account in accounts if account.left <= 0]
+    if short:
+        return Check("budget", Health.WARN, f"nothing is left of {short[0]}", "raise it, or wait")
+    return Check("budget", Health.OK, f"{len(accounts)} accounts, something is left of each")
 
 
 def _demands(config: Config, clock: Clock) -> Check:

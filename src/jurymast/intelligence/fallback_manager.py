@@ -286,7 +286,7 @@ class FallbackManager:
     def _note_means(self) -> None:
         """What judgement has left to think with: evidence for the mode."""
         now = self._clock.monotonic()
-        thinking = self._means.thinking(now, self._clock.utc_now(), self._providers.purse.used_share)
+        thinking = self._means.thinking(now, self._clock.utc_now(), self._providers.purse)
         self.core.told(thinking, now)
 
     async def _probe(self, route: Route) -> HealthCheckResult:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from jurymast.domain.provider import AIResponse, Route
+from jurymast.intelligence.purse import Purse
 from jurymast.policy.cached import Opinions
 from jurymast.policy.judges import Thinking
 from jurymast.policy.ledger import Refused, Scope, Window
@@ -47,13 +48,19 @@ class Means:
         if account.cap.window in {Window.DAY, Window.MONTH}:
             self._unaffordable_until = refused.frees_at or account.ends
 
-    def thinking(self, now: float, wall: datetime, used_share: float) -> Thinking:
-        """The evidence for the mode. ``used_share`` is how much of the money is used."""
+    def thinking(self, now: float, wall: datetime, purse: Purse) -> Thinking:
+        """The evidence for the mode, at ``wall`` by the calendar."""
         cached = 0
         if self.exchange_at is not None:
             cached = self._opinions.usable(self.exchange_at, self._cached_age_secs_max)
         spent = self._unaffordable_until is not None and wall < self._unaffordable_until
-        return Thinking(cached, 1.0 if spent else used_share, self._swapped, self._unanswered_share(now))
+        return Thinking(
+            cached,
+            1.0 if spent else purse.used_share,
+            purse.books.unusable,
+            self._swapped,
+            self._unanswered_share(now),
+        )
 
     def _unanswered_share(self, now: float) -> float:
         """Of the last minutes' questions, to a hundredth; 0 while they are too few."""

@@ -38,6 +38,8 @@ class BudgetSpentError(Exception):
 class MemoryBooks:
     """``ports.Books`` of one process, forgotten with it."""
 
+    unusable = ""
+
     def __init__(self, caps: Iterable[Cap], clock: Clock, spent: Micros = 0) -> None:
         self._ledger = Ledger(caps, clock.utc_now(), spent)
         self._clock = clock

@@ -33,6 +33,8 @@ WAITING_MAX: Final = 10_000
 dropped, and its hold counts in full until it is a day old."""
 LOOK_SECS: Final = 1.0
 """Age at which what is known of the accounts is read anew: others spend too."""
+HICCUP_SECS: Final = 15.0
+"""Trouble that is over sooner costs the requests that met it, not the mode."""
 SWEEP_SECS: Final = 5.0
 """Between two looks for holds of the dead. So long a hold may be lost with the machine, not with us."""
 
@@ -69,6 +71,7 @@ class SqliteBooks:
         """Bills that could not be booked; tried again with what comes next."""
         self._look = True
         self._looked_at = self._swept_at = float("-inf")
+        self._well_at = time.monotonic()
         self._closing = False
         self._changed = threading.Condition()
         self._opened = threading.Event()
@@ -84,6 +87,11 @@ class SqliteBooks:
         books = cls(path, caps, clock, spent)
         books._opened.wait(BUSY_SECS)
         return books
+
+    @property
+    def unusable(self) -> str:
+        lasting = time.monotonic() - self._well_at > HICCUP_SECS
+        return f"{self.path}: {self.trouble}" if self.trouble and lasting else ""
 
     async def reserve(self, payer: Payer, worst: Micros | None) -> Outcome:
         ask = _Ask(payer, worst)
@@ -187,7 +195,8 @@ class SqliteBooks:
             outcomes = self._hold(file, asks, now) if asks or look else []
         if swept:
             file.sync()
-        self._looked_at = time.monotonic() if asks or look else float("-inf")
+        self._well_at = time.monotonic()
+        self._looked_at = self._well_at if asks or look else float("-inf")
         self.trouble = ""
         return outcomes
 

@@ -2,7 +2,7 @@
 
 | judge | looks at | CONSERVATIVE | MINIMAL | SUSPENDED | KILLED |
 |---|---|---|---|---|---|
-| budget | the day's AI money | 80 % spent | spent | | |
+| budget | AI money of the day and the month | 80 % spent | spent, or can't be accounted for | | |
 | answers | the last questions | another model than was asked answers; 5 % unanswered in time | | | |
 | loss | the day's loss, of its cap | | 50 % | all of it | |
 | data | prices, clock, wire | | | unread for 30 s, clock off by 1 s, schema drift | |
@@ -41,12 +41,14 @@ class Thinking:
     """What judgement has left, told by the AI layer.
 
     ``cached`` counts opinions of providers that are still worth something, ``budget_used`` is a share,
-    ``swapped`` says which model gave the last answer although another was asked. ``unanswered`` is the share
-    of the last minutes' questions that nobody answered in time, 0 while they are too few to tell.
+    ``unaccountable`` says why money can't be accounted for, ``swapped`` which model gave the last answer
+    although another was asked. ``unanswered`` is the share of the last minutes' questions that nobody answered
+    in time, 0 while they are too few to tell.
     """
 
     cached: int = 0
     budget_used: float = 0.0
+    unaccountable: str = ""
     swapped: str = ""
     unanswered: float = 0.0
 
@@ -82,10 +84,12 @@ class Floor(NamedTuple):
 
 
 def _budget(thinking: Thinking, _: Trading, settings: JudgeSettings) -> Floor:
+    if thinking.unaccountable:
+        return Floor(EmergencyMode.MINIMAL, f"AI money can't be accounted for: {thinking.unaccountable}")
     if thinking.budget_used >= 1.0:
-        return Floor(EmergencyMode.MINIMAL, "the day's AI money is spent")
+        return Floor(EmergencyMode.MINIMAL, "the AI money is spent")
     if thinking.budget_used >= settings.budget_share_worrying:
-        return Floor(EmergencyMode.CONSERVATIVE, f"{thinking.budget_used:.0%} of the day's AI money is spent")
+        return Floor(EmergencyMode.CONSERVATIVE, f"{thinking.budget_used:.0%} of the AI money is spent")
     return Floor()
 
 
