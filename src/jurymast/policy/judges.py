@@ -42,8 +42,8 @@ class Thinking:
 
     ``cached`` counts opinions of providers that are still worth something, ``budget_used`` is a share,
     ``unaccountable`` says why money can't be accounted for, ``swapped`` which model gave the last answer
-    although another was asked. ``unanswered`` is the share of the last minutes' questions that nobody answered
-    in time, 0 while they are too few to tell.
+    although another was asked. ``unanswered`` is the share of the last minutes' questions that nobody
+    answered in time, 0 while they are too few to tell.
     """
 
     cached: int = 0
