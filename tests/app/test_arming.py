@@ -178,7 +178,9 @@ class TestDoctor:
         async with build(config, clock=FakeClock(), ticking=False) as bot:
             checks = await examine(config, clock=bot.clock, exchange=bot.exchange)
         assert {check.health for check in checks} <= {Health.OK, Health.WARN}
-        assert [c.name for c in checks] == ["config", "disk", "journal", "demands", "keys", "clock", "schema"]
+        assert [c.name for c in checks] == [
+            "config", "disk", "journal", "budget", "demands", "keys", "clock", "schema",
+        ]  # fmt: skip
 
     async def test_a_broken_journal_and_a_halt_are_found(self, tmp_path: Path) -> None:
         """What is broken fails with its cure; a halt is a warning; what can't be asked is skipped."""

@@ -8,13 +8,17 @@ from datetime import timedelta
 
 import pytest
 
+from jurymast.domain.decision import Abstain, Decision
 from jurymast.domain.errors import ProviderError
 from jurymast.domain.money import USD, Micros
 from jurymast.domain.provider import AIRequest, FailureKind, Message, ProviderName, Route, Tier, Usage
+from jurymast.domain.status import EmergencyMode
 from jurymast.intelligence.prompts import forecast_request
 from jurymast.intelligence.provider_manager import BudgetSpentError, ProviderManager, RouteStats
+from jurymast.intelligence.purse import MemoryBooks
 from jurymast.lab.emulators.ledger import Ledger
 from jurymast.lab.rig import MODELS, Rig, rig
+from jurymast.policy.ledger import Cap, Scope
 
 XAI, OPENAI, ANTHROPIC, LOCAL = ProviderName
 CLOUDS = [XAI, OPENAI, ANTHROPIC]
@@ -211,6 +215,24 @@ class TestBudget:
         assert {type(outcome) for outcome in outcomes} == {ProviderError, BudgetSpentError}
         assert 0 < manager.budget.spent <= USD // 20
         assert manager.budget.held == 0
+
+    async def test_each_market_has_its_own_limit_where_there_is_one(self) -> None:
+        """A market that is asked about again and again runs out of money alone."""
+        async with rig(providers=[OPENAI]) as lab:
+            worst = await self.worst_case(lab)
+        caps = Cap(100 * USD), Cap(worst * 3 // 2, scope=Scope.MARKET)
+        async with rig(providers=[OPENAI], books=lambda clock: MemoryBooks(caps, clock)) as lab:
+
+            async def decide(index: int) -> Decision | Abstain:
+                return await lab.client.get_trading_decision(lab.snapshot(index), deadline_secs=5.0)
+
+            answers = [await decide(0) for _ in range(6)]
+            assert answers[0].attempts[-1].outcome == "answered"
+            assert answers[-1].attempts[-1].outcome == "skipped"
+            assert f"for market {lab.snapshot(0).ticker}" in answers[-1].attempts[-1].detail
+            other = await decide(1)
+            assert other.attempts[-1].outcome == "answered"
+            assert lab.fallback.mode is EmergencyMode.NORMAL, "one market is not the end of means"
 
     async def test_a_budget_of_nothing_sends_nothing(self) -> None:
         """Zero means none, except for a model that costs nothing."""

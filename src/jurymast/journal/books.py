@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -194,7 +195,8 @@ class SqliteBooks:
                 self._swept_at = time.monotonic()
             outcomes = self._hold(file, asks, now) if asks or look else []
         if swept:
-            file.sync()
+            with suppress(sqlite3.Error):  # what is committed is committed; a bad disk shows in the next one
+                file.sync()
         self._well_at = time.monotonic()
         self._looked_at = self._well_at if asks or look else float("-inf")
         self.trouble = ""

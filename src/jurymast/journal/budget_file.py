@@ -99,7 +99,7 @@ class BudgetFile:
         self.caps = tuple(caps)
         self.owner = uuid.uuid4().hex
         self._connection = _connect_patiently(path)
-        self._inode = path.stat().st_ino
+        self._inode = _inode(path)
         self._lock: int | None = None
         try:
             with self.transaction():
@@ -119,8 +119,8 @@ class BudgetFile:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Alone with the file: what is tested in here still holds when it is written in here."""
-        if self.path.stat().st_ino != self._inode:
-            raise JournalUnwritable(f"{self.path} was replaced while it was in use; start again")
+        if _inode(self.path) != self._inode:
+            raise JournalUnwritable(f"{self.path} was removed or replaced while it was in use; start again")
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -369,6 +369,13 @@ def _dead(lock: Path) -> bool:
     finally:
         os.close(handle)
     return True
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def _secs(at: datetime) -> int:
