@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from jurymast.domain.decision import AbstainReason
 from jurymast.domain.events import RouteChanged
+from jurymast.domain.money import USD
 from jurymast.domain.provider import Failure, FailureKind, ProviderName
 from jurymast.domain.status import EmergencyMode
 from jurymast.intelligence.fallback_manager import Answered, Unanswered
-from jurymast.testing.loop import run_virtually
+from jurymast.intelligence.purse import MemoryBooks, Purse
+from jurymast.policy.ledger import Cap, Payer, Scope
+from jurymast.testing.loop import LoopClock, run_virtually
 
 from .virtual_world import QUESTION, failing, taking, world
 
@@ -49,8 +54,30 @@ def test_waiting_ends_in_time_for_a_free_model() -> None:
         await lab.ask(deadline_secs=20.0)
         assert lab.answered_by() == [LOCAL]
         assert lab.latencies[0] < 20.0
+        await lab.look_after(2.0)
         await first
         assert lab.manager.mode is EmergencyMode.NORMAL, "held is not spent"
+
+    run_virtually(story())
+
+
+def test_who_waits_for_money_is_not_asked_for_again_elsewhere() -> None:
+    """Its money comes later than the route ever needed for an answer: no rival is asked meanwhile."""
+
+    async def story() -> None:
+        lab = world({XAI: taking(1.0), OPENAI: taking(1.0)})
+        for _ in range(40):
+            await lab.ask()
+        caps = Cap(1_000 * USD), Cap(worst_case(), scope=Scope.PROVIDER, of="xai")
+        lab.money.purse = Purse(MemoryBooks(caps, LoopClock()), clock=LoopClock())
+        hold = await lab.money.purse.reserve(Payer("xai", "grok-4.3"), worst_case())
+        asking = asyncio.create_task(lab.ask())
+        await asyncio.sleep(2.3)
+        lab.money.purse.settle(hold, 0)
+        await asking
+        assert lab.answered_by()[-1] is XAI
+        assert lab.latencies[-1] == pytest.approx(3.3)
+        assert lab[OPENAI].asked_at == []
 
     run_virtually(story())
 

@@ -118,6 +118,18 @@ async def test_a_line_for_one_provider_does_not_hold_up_another() -> None:
 
 
 @story
+async def test_a_release_serves_at_once() -> None:
+    """Not at the next look around: the line learns of it when it happens."""
+    purse = purse_of(Cap(100))
+    held = await purse.reserve(XAI, 100)
+    waiting = asyncio.create_task(spend(purse, 100, 0.0))
+    await asyncio.sleep(0.53)
+    purse.settle(held, 0)
+    assert await waiting
+    assert asyncio.get_running_loop().time() == pytest.approx(0.53)
+
+
+@story
 async def test_a_new_window_ends_the_wait() -> None:
     """Who waits for the holds of a minute that was spent meanwhile is refused, and fits in the next."""
     purse = purse_of(Cap(10_000), Cap(100, Window.MINUTE))

@@ -20,7 +20,7 @@ from jurymast.intelligence.alarms import Alarms
 from jurymast.intelligence.provider_manager import ProviderManager
 from jurymast.intelligence.purse import BudgetSpentError
 from jurymast.policy.failover import Failover
-from jurymast.policy.ledger import Hold, Refused
+from jurymast.policy.ledger import Hold, Refused, Scope
 from jurymast.policy.parsing import Rejected
 from jurymast.policy.walk import Cancel, Send, Walk
 from jurymast.ports import Clock
@@ -29,7 +29,8 @@ OUTPUT_FACTOR = 2
 """An answer cut by its own limit is asked for again with so many times the limit."""
 
 WAIT_SHARE = 0.5
-"""Of an attempt's time it may wait for money that others hold; the rest is left for the answer."""
+"""Of what is left of a decision an attempt may wait for money that others hold; of its own time when only its
+provider or model is short of it."""
 
 Value = TypeVar("Value")
 Validate: TypeAlias = Callable[[AIResponse], Value | Rejected]
@@ -189,9 +190,9 @@ class Run(Generic[Value]):
             except BudgetSpentError as spent:
                 if not spent.refused.waits:
                     raise
+                wait_secs = self._patience_secs(send, spent.refused)
             walk.money_awaited(attempt)
             self._look_again()
-            wait_secs = send.timeout_secs * WAIT_SHARE
             hold = await providers.hold(request, send.route, market=self._market, wait_secs=wait_secs)
         except BudgetSpentError as spent:
             self.refused = spent.refused
@@ -199,6 +200,13 @@ class Run(Generic[Value]):
         walk.money_came(attempt, self._clock.monotonic())
         self._look_again()
         return hold
+
+    def _patience_secs(self, send: Send, refused: Refused) -> float:
+        """How long money is waited for: less when another route may have some."""
+        account = refused.account
+        if account is not None and account.cap.scope in {Scope.PROVIDER, Scope.MODEL}:
+            return send.timeout_secs * WAIT_SHARE
+        return (self._walk.ends_at - self._clock.monotonic()) * WAIT_SHARE
 
     def _look_again(self) -> None:
         """The alarm may have to ring at another time."""
@@ -213,14 +221,12 @@ class Run(Generic[Value]):
         walk, core, clock, attempt = self._walk, self._core, self._clock, send.attempt
         cost: Micros = 0
         failure: Failure | None
-        began = clock.monotonic()
         try:
             hold = await self._hold(request, send)
-            timeout_secs = send.timeout_secs - (clock.monotonic() - began)
             response = await self._providers.make_request(
                 request,
                 send.route,
-                timeout_secs=timeout_secs,
+                timeout_secs=min(send.timeout_secs, walk.ends_at - clock.monotonic()),
                 first_token_secs=send.first_token_secs,
                 hold=hold,
             )
