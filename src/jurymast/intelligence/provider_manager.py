@@ -289,7 +289,7 @@ class ProviderManager:
         await self.purse.close()
 
     def _payer(self, route: Route, market: str = "") -> Payer:
-        return Payer(route.provider.value, route.model, market, self.purse.strategy)
+        return Payer(route.provider, route.model, market, self.purse.strategy)
 
     def _stats_of(self, route: Route) -> RouteStats:
         stats = self.stats.get(route)

@@ -33,6 +33,7 @@ from jurymast.policy.ledger import (
     Payer,
     Scope,
     Window,
+    crossed,
     end_of,
     held,
     judged,
@@ -153,8 +154,7 @@ class BudgetFile:
         row = self._connection.execute(_HOLD, (self.owner, _micros(accounts.now), amount, *payer))
         for account in concerned:
             accounts.put(held(account, amount))
-        crossed = tuple(a for a in concerned if not a.cap.hard and a.taken >= a.limit)
-        return Hold(row.lastrowid or 0, payer, amount, accounts.now, crossed)
+        return Hold(row.lastrowid or 0, payer, amount, accounts.now, crossed(concerned))
 
     def settle(self, hold: Hold, cost: Micros, uncertain: Micros, now: datetime) -> None:
         """Give a hold back and book its bill. One that was taken for lost stays booked in full."""

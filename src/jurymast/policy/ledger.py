@@ -224,6 +224,11 @@ def judged(accounts: Iterable[Account], worst: Micros | None, now: datetime) -> 
     return final or waits
 
 
+def crossed(accounts: Iterable[Account]) -> tuple[Account, ...]:
+    """Those of soft caps that are used up."""
+    return tuple(a for a in accounts if not a.cap.hard and a.taken >= a.limit)
+
+
 def _final(account: Account, worst: Micros, now: datetime) -> Refused:
     frees_at: datetime | None = account.ends
     if worst > account.limit:
@@ -254,41 +259,43 @@ class Ledger:
     def __init__(self, caps: Iterable[Cap], now: datetime, spent: Micros = 0) -> None:
         self.caps = tuple(caps)
         self.open: dict[int, Hold] = {}
-        self._accounts: list[dict[str, Account]] = [{} for _ in self.caps]
+        self._accounts: list[tuple[Cap, dict[str, Account]]] = [(cap, {}) for cap in self.caps]
+        self._soft = any(not cap.hard for cap in self.caps)
         self._count = 0
         self._serial = 0
-        for place, cap in enumerate(self.caps):
-            if cap.scope is Scope.ALL and cap.window in {Window.DAY, Window.MONTH}:
-                self._put(place, opened(cap, "", now, spent))
+        for cap, named in self._accounts:
+            if cap.scope is Scope.ALL:
+                known = spent if cap.window in {Window.DAY, Window.MONTH} else 0
+                named[""] = opened(cap, "", now, known)
 
     def account(self, cap: Cap, name: str, now: datetime) -> Account:
         """How one account stands."""
-        found = self._accounts[self.caps.index(cap)].get(name)
+        found = self._accounts[self.caps.index(cap)][1].get(name)
         return opened(cap, name, now) if found is None else rolled(found, now)
 
     def accounts(self, now: datetime) -> list[Account]:
         """Every account that has been used, and those in all."""
-        return [rolled(account, now) for named in self._accounts for account in named.values()]
+        return [rolled(account, now) for _, named in self._accounts for account in named.values()]
 
     def judged(self, payer: Payer, worst: Micros | None, now: datetime) -> Refused | None:
         """Why ``worst`` would not be held now; None when it would."""
-        return None if worst == 0 else judged((a for _, a in self._concerned(payer, now)), worst, now)
+        return None if worst == 0 else judged([a for _, a in self._concerned(payer, now)], worst, now)
 
     def reserve(self, payer: Payer, worst: Micros | None, now: datetime) -> Outcome:
         """Hold the worst case of a request in every account that it concerns, or say why not."""
         if worst == 0:
             return Hold(0, payer, 0, now)
         concerned = self._concerned(payer, now)
-        refused = judged((account for _, account in concerned), worst, now)
+        refused = judged([account for _, account in concerned], worst, now)
         if refused is not None:
             return refused
-        crossed: tuple[Account, ...] = ()
-        for place, account in concerned:
-            if not account.cap.hard and account.taken >= account.limit:
-                crossed += (account,)
-            self._put(place, held(account, worst or 0))
+        amount = worst or 0
+        for named, account in concerned:
+            named[account.name] = held(account, amount)
+        told = crossed(account for _, account in concerned) if self._soft else ()
         self._serial += 1
-        hold = self.open[self._serial] = Hold(self._serial, payer, worst or 0, now, crossed)
+        hold = Hold(self._serial, payer, amount, now, told)
+        self.open[hold.serial] = hold
         return hold
 
     def settle(self, hold: Hold, cost: Micros, uncertain: Micros, now: datetime) -> None:
@@ -296,27 +303,30 @@ class Ledger:
         if hold.serial and self.open.pop(hold.serial, None) is None:
             raise ValueError(f"hold {hold.serial} is not open: it was settled before")
         if hold.serial or cost or uncertain:
-            for place, account in self._concerned(hold.payer, now):
-                self._put(place, settled(account, hold.worst, cost, uncertain))
+            for named, account in self._concerned(hold.payer, now):
+                named[account.name] = settled(account, hold.worst, cost, uncertain)
 
-    def _concerned(self, payer: Payer, now: datetime) -> list[tuple[int, Account]]:
+    def _concerned(self, payer: Payer, now: datetime) -> list[tuple[dict[str, Account], Account]]:
+        """Accounts that a payer concerns, each with where it is kept."""
         concerned = []
-        for place, cap in enumerate(self.caps):
-            if (name := cap.name_of(payer)) is not None:
-                found = self._accounts[place].get(name)
-                concerned.append((place, opened(cap, name, now) if found is None else rolled(found, now)))
+        for cap, named in self._accounts:
+            name = cap.name_of(payer)
+            if name is None:
+                continue
+            account = named.get(name)
+            if account is None:
+                account = self._open(cap, named, name, now)
+            elif now >= account.ends:
+                account = rolled(account, now)
+            concerned.append((named, account))
         return concerned
 
-    def _put(self, place: int, account: Account) -> None:
-        named = self._accounts[place]
-        if account.name not in named:
-            self._count += 1
-            if self._count > ACCOUNTS_KEPT:
-                self._drop_old(account.start)
-        named[account.name] = account
-
-    def _drop_old(self, now: datetime) -> None:
-        for named in self._accounts:
-            for name in [name for name, a in named.items() if not a.held and a.ends <= now]:
-                del named[name]
-        self._count = sum(map(len, self._accounts)) + 1
+    def _open(self, cap: Cap, named: dict[str, Account], name: str, now: datetime) -> Account:
+        self._count += 1
+        if self._count > ACCOUNTS_KEPT:
+            for each in (kept for _, kept in self._accounts):
+                for old in [key for key, a in each.items() if not a.held and a.ends <= now]:
+                    del each[old]
+            self._count = sum(len(kept) for _, kept in self._accounts) + 1
+        account = named[name] = opened(cap, name, now)
+        return account
