@@ -199,8 +199,8 @@ def main() -> None:
     crowds = CONCURRENCY[1:3] if chosen.quick else CONCURRENCY
     ways: dict[str, Callable[[str, int], int]] = {
         **{f"{n} at once": lambda name, seed, n=n: alone(name, n, seed) for n in crowds},
-        f"{PROCESSES} processes, 48": lambda name, seed: together(name, 48, seed, 0),
-        f"the same, {KILLS} killed": lambda name, seed: together(name, 48, seed, KILLS),
+        f"200 in {PROCESSES} processes": lambda name, seed: together(name, 200, seed, 0),
+        f"the same, {KILLS} killed": lambda name, seed: together(name, 200, seed, KILLS),
     }
     bills = {
         way: {name: [run(name, chosen.seed + 1_000 * place) for place in range(rounds)] for name in TITLES}

@@ -1,4 +1,4 @@
-"""The failover benchmark: its bookkeeping by hand, and its plumbing once with our own client alone."""
+"""The benchmarks of failover and budget: bookkeeping by hand, and the plumbing once."""
 
 from __future__ import annotations
 
@@ -116,3 +116,17 @@ def test_one_scenario_runs_with_our_own_client_and_no_rival_installed() -> None:
     assert facts["valid"] > 0
     assert sum(facts["sends_to_sick"]) > 0
     assert facts["requests_to_others"] > 0
+
+
+def test_the_budget_holds_in_its_benchmark_and_the_rivals_break_theirs() -> None:
+    """Ten and fifty at once, processes, kills: overshoot for those who check and record, none for us."""
+    command = [sys.executable, str(BENCHMARKS / "budget.py"), "--quick", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=GUARD_SECS, check=True)
+    run = json.loads(done.stdout)
+    assert run["simulated"] is True
+    for way, found in run["bills"].items():
+        assert max(found["ours"]) <= run["limit"], way
+        if "killed" not in way:  # what the dead held is gone for the day
+            assert min(found["ours"]) > run["limit"] // 2, "it is spent, too"
+    assert min(run["bills"]["50 at once"]["record"]) > run["limit"]
+    assert min(run["bills"]["50 at once"]["mean"]) > run["limit"]
