@@ -17,8 +17,8 @@ import aiohttp
 
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 _CODES: Final = {"Escape": 27, "Enter": 13, "Tab": 9}
-START_SECS: Final = 30.0
-CALL_SECS: Final = 20.0
+START_SECS: Final = 60.0
+CALL_SECS: Final = 60.0
 FLAGS: Final = (
     "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--mute-audio",
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",

@@ -19,6 +19,7 @@ import pytest
 FAST = {
     "JURYMAST_LAB__LATENCY_SCALE": "0",
     "JURYMAST_LAB__CONTROL_PORT": "0",
+    "JURYMAST_WEB__PORT": "0",
     "JURYMAST_BOT__CYCLE_SECS": "0.1",
 }
 

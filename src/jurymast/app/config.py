@@ -230,6 +230,21 @@ class LadderSection:
 
 
 @dataclass(frozen=True, slots=True)
+class WebSection:
+    """The web page that `run` serves. See docs/operate/web.md."""
+
+    enabled: bool = documented(True, doc="serve it")
+    host: str = documented(
+        "127.0.0.1", doc="address; from any but this machine's own, looking needs the token"
+    )
+    port: int = bounded(8_780, low=0, high=65_535, unit="", doc="of the page; 0 takes a free one")
+    names: tuple[str, ...] = documented((), doc="others it is reached by, say through a proxy")
+    token: Secret = documented(
+        Secret(), doc='{ env = "NAME" } or { file = "PATH" }; empty keeps one in the data directory'
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LabSection:
     """Emulated providers. Everything they say is SIMULATED."""
 
@@ -322,6 +337,7 @@ class Config:
     modes: dict[EmergencyMode, ModeSection] = documented(
         {mode: ModeSection.of(row) for mode, row in TABLE.items()}, doc="what each mode may do"
     )
+    web: WebSection = WebSection()
     lab: LabSection = LabSection()
     providers: ProvidersSection = ProvidersSection()
 

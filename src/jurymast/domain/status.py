@@ -123,6 +123,18 @@ class RouteReport:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetReport:
+    """How one cap on AI money stands in its present window, in micro-dollars."""
+
+    name: str
+    limit: Micros
+    spent: Micros
+    uncertain: Micros = 0
+    held: Micros = 0
+    hard: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class SystemStatus:
     """The AI layer in one answer."""
 
@@ -134,6 +146,8 @@ class SystemStatus:
     cost: Micros
     last_failover: FailoverEvent | None = None
     manual_until: datetime | None = None
+    budgets: tuple[BudgetReport, ...] = ()
+    """The whole day's first."""
 
     @property
     def healthy_providers(self) -> int:

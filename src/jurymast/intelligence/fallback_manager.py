@@ -445,6 +445,7 @@ class FallbackManager:
             cost=self._providers.get_total_cost(),
             last_failover=self.failover_history[-1] if self.failover_history else None,
             manual_until=self._manual_until(now),
+            budgets=self._providers.budgets(),
         )
 
     @property

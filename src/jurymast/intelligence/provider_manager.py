@@ -25,7 +25,7 @@ from jurymast.domain.provider import (
     Tier,
     Usage,
 )
-from jurymast.domain.status import HealthCheckResult
+from jurymast.domain.status import BudgetReport, HealthCheckResult
 from jurymast.intelligence.providers.anthropic import AnthropicProvider
 from jurymast.intelligence.providers.base import PROBE
 from jurymast.intelligence.providers.catalogue import Catalogue
@@ -51,6 +51,7 @@ BYTES_PER_MESSAGE = 16
 BYTES_PER_TOKEN = 3
 """English text has four and more, figures and other scripts fewer."""
 HIDDEN_PROMPT_TOKENS = 600
+BUDGETS_TOLD_MAX = 50
 LATENCY_SMOOTHING = 0.2
 
 
@@ -140,6 +141,16 @@ class ProviderManager:
     def budget(self) -> Account:
         """The day's AI money in all, as last known."""
         return self.purse.day
+
+    def budgets(self) -> tuple[BudgetReport, ...]:
+        """Every cap that is in use, as last known, the whole day's first."""
+        return tuple(
+            BudgetReport(
+                f"{account.name or account.cap.scope} a {account.cap.window}",
+                account.limit, account.spent, account.uncertain, account.held, account.cap.hard,
+            )
+            for account in self.purse.books.accounts()[:BUDGETS_TOLD_MAX]
+        )  # fmt: skip
 
     def worst_case(self, request: AIRequest, route: Route) -> Micros:
         """Most that a request can cost on a route, in micro-dollars."""

@@ -41,7 +41,8 @@ NOISE = (CycleFinished, MarketScreened, ProbeSent, RouteChanged)
 class LiveView:
     """A window on a running bot; a context manager around its run."""
 
-    def __init__(self, bot: Bot, console: Console | None = None) -> None:
+    def __init__(self, bot: Bot, console: Console | None = None, *, page: str = "") -> None:
+        self._page = page
         self._bot = bot
         self._console = console or Console()
         self._events: deque[Text] = deque(maxlen=EVENTS_KEPT)
@@ -136,7 +137,9 @@ class LiveView:
         control = (
             f"break a provider: `jurymast lab fault xai refuse` ({fleet.control_url})   " if fleet else ""
         )
-        return Text(f"Ctrl-C stops   {control}", style="dim", no_wrap=True, overflow="ellipsis")
+        return Text(
+            f"Ctrl-C stops   page: {self._page}   {control}", style="dim", no_wrap=True, overflow="ellipsis"
+        )
 
 
 def _reality(bot: Bot) -> tuple[str, str]:

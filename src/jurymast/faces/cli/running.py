@@ -7,7 +7,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,10 +87,30 @@ async def _run(
     show = _shower(as_json)
     async with build(config, clock=SystemClock(), watch=show, account=account) as bot:
         with companion(config, watchdog_arguments):
-            await _supervise(bot, cycles, as_json, show)
+            async with _page(config) as page:
+                await _supervise(bot, cycles, as_json, show, page)
 
 
-async def _supervise(bot: Bot, cycles: int | None, as_json: bool, show: _Shower) -> None:
+@asynccontextmanager
+async def _page(config: Config) -> AsyncIterator[str]:
+    """The web page beside the bot; gives what to say of it. A bot does not stop for want of one."""
+    if not config.web.enabled:
+        yield "off ([web] enabled)"
+        return
+    from jurymast.faces.web.access import Access, token_of
+    from jurymast.faces.web.server import serving
+
+    async with AsyncExitStack() as stack:
+        web = config.web
+        try:
+            access = Access(web.token.value or token_of(config.data_dir), web.host, frozenset(web.names))
+            said = await stack.enter_async_context(serving(config.data_dir, access, web.port))
+        except JurymastError as error:
+            said = f"NONE: {error}"
+        yield said
+
+
+async def _supervise(bot: Bot, cycles: int | None, as_json: bool, show: _Shower, page: str) -> None:
     supervisor = Supervisor(bot, cycles=cycles)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -97,11 +118,11 @@ async def _supervise(bot: Bot, cycles: int | None, as_json: bool, show: _Shower)
     if as_json:
         await supervisor.run()
     elif sys.stdout.isatty():
-        with LiveView(bot) as view:
+        with LiveView(bot, page=page) as view:
             show.to(view.add)
             await supervisor.run()
     else:
-        for line in banner(bot):
+        for line in [*banner(bot), f"page:       {page}"]:
             click.echo(line)
         await supervisor.run()
 
