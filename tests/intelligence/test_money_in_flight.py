@@ -48,7 +48,7 @@ def test_waiting_ends_in_time_for_a_free_model() -> None:
 
     async def story() -> None:
         lab = world({XAI: taking(24.0), LOCAL: taking(1.0)}, budget_per_day=worst_case())
-        lab[LOCAL].calculate_cost = lambda usage, model: 0  # type: ignore[method-assign]
+        lab[LOCAL].calculate_cost = lambda usage, model: 0  # type: ignore[method-assign]  # the double prices everybody
         first = asyncio.create_task(lab.ask(deadline_secs=60.0))
         await asyncio.sleep(0.1)
         await lab.ask(deadline_secs=20.0)
