@@ -181,19 +181,20 @@ def test_the_gates_of_an_edge(mode: EmergencyMode, bid: int, ask: int) -> None:
 def test_a_refusal_says_its_numbers() -> None:
     """The edge, what it needed, the market and our belief stand in the reason, in cents and percent."""
     assert refused(decision_of(60), snapshot_of()).detail == (
-        "-0.5c after costs on yes, needs 5.5c (market 49.0% yes, we believe 51.2%) "
-        "[normal: min_edge_round_trips]"
+        "-0.5c after costs on yes, needs 5.5c (market 49.0% yes, we believe 51.2%, weight 0.20+-0.10, "
+        "its tier's prior) [normal: min_edge_round_trips]"
     )
     assert refused(decision_of(30), snapshot_of()).detail == (
-        "1.3c after costs on no, needs 5.5c (market 49.0% yes, we believe 45.0%) "
-        "[normal: min_edge_round_trips]"
+        "1.3c after costs on no, needs 5.5c (market 49.0% yes, we believe 45.0%, weight 0.20+-0.10, "
+        "its tier's prior) [normal: min_edge_round_trips]"
     )
 
 
 def test_an_entry_says_its_numbers() -> None:
     """A NO is told in the terms of NO."""
     assert sized(decision_of(8), snapshot_of()).detail == (
-        "no at 52c, we believe 62.7%, edge 9.0c after costs, size by visible depth [normal]"
+        "no at 52c, we believe 62.7%, edge 9.0c after costs, weight 0.20+-0.10, its tier's prior, "
+        "size by visible depth [normal]"
     )
 
 
@@ -227,7 +228,7 @@ def test_less_than_a_contract_is_no_trade() -> None:
     declined = refused(decision_of(90), snapshot_of(), exposure_of(cash=50 * CENT))
     assert (declined.reason, declined.detail) == (
         "too_small",
-        "cash allows $0.50, a contract is $0.52 [normal]",
+        "cash allows $0.50, a contract is $0.52 [normal]; weight 0.20+-0.10, its tier's prior",
     )
     overdrawn = refused(decision_of(90), snapshot_of(), exposure_of(cash=-5 * USD))
     assert overdrawn.reason == "too_small"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jurymast.app.budgets import BudgetSection
 from jurymast.app.mode_settings import CELLS, ModeSection
+from jurymast.app.quality import QualitySection
 from jurymast.app.settings import REQUIRED, bounded, documented
 from jurymast.domain.money import usd
 from jurymast.domain.provider import ProviderConfig, ProviderName, Secret
@@ -338,6 +339,7 @@ class Config:
         {mode: ModeSection.of(row) for mode, row in TABLE.items()}, doc="what each mode may do"
     )
     web: WebSection = WebSection()
+    quality: QualitySection = QualitySection()
     lab: LabSection = LabSection()
     providers: ProvidersSection = ProvidersSection()
 

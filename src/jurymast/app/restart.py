@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import timedelta
 from typing import Final
 
@@ -12,11 +13,15 @@ from jurymast.domain.events import (
     DecisionAbstained,
     DecisionMade,
     Event,
+    ForecastNoted,
+    ForecastScored,
     ModeChanged,
+    OpinionStopped,
     PositionSettled,
     ProbeSent,
     RouteChanged,
     RunStarted,
+    SecondOpinionGiven,
     ShadowAnswered,
     SizeShareChanged,
 )
@@ -30,10 +35,14 @@ from jurymast.policy.cached import OPINIONS_MAX, Opinions
 from jurymast.policy.detector import RouteHealth, revive
 from jurymast.policy.interlocks import SettledForecast
 from jurymast.policy.ladder import turns
+from jurymast.policy.records import ForecastRecords
 from jurymast.policy.restart import Earlier
 from jurymast.ports import Clock
 
-_PAID: Final = (DecisionMade, DecisionAbstained, ProbeSent, ShadowAnswered)
+_PAID: Final = (DecisionMade, DecisionAbstained, ProbeSent, ShadowAnswered, SecondOpinionGiven)
+FORECASTS_READ_MAX: Final = 5_000
+"""Of forecasts noted, and of those scored, the newest: a start stays fast whatever the journal's age."""
+STOPS_READ_MAX: Final = 1_000
 
 
 def earlier_run(journal: SqliteJournal, clock: Clock, config: Config) -> Earlier:
@@ -66,6 +75,23 @@ def earlier_run(journal: SqliteJournal, clock: Clock, config: Config) -> Earlier
         healths=healths,
         spent=sum(_cost(recorded.event) for recorded in paid),
     )
+
+
+def forecast_records(config: Config) -> ForecastRecords:
+    """What every model has said and what became of it, as far back as a start reads."""
+    records = ForecastRecords(trusted=config.quality.trusted)
+    with JournalReader(config.journal_path) as reader:
+        newest = [
+            reader.events([kind], newest_first=True, limit=limit)
+            for kind, limit in (
+                (ForecastNoted, FORECASTS_READ_MAX),
+                (ForecastScored, FORECASTS_READ_MAX),
+                (OpinionStopped, STOPS_READ_MAX),
+            )
+        ]
+    for recorded in sorted(itertools.chain(*newest), key=lambda recorded: recorded.seq):
+        records.apply(recorded.event)
+    return records
 
 
 def last_cycle(config: Config) -> CycleFinished | None:
@@ -101,7 +127,7 @@ def _cost(event: Event) -> Micros:
             return event.decision.cost + _uncertain(event.decision)
         case DecisionAbstained():
             return event.abstain.cost + _uncertain(event.abstain)
-        case ProbeSent() | ShadowAnswered():
+        case ProbeSent() | ShadowAnswered() | SecondOpinionGiven():
             return event.cost
         case _:
             return 0

@@ -71,6 +71,7 @@ class Supervisor:
                     tasks.create_task(self._recovery()),
                     tasks.create_task(bot.venue.listener.run()),
                     tasks.create_task(self._heed()),
+                    tasks.create_task(self._learn()),
                     tasks.create_task(ControlDesk(bot).run()),
                     tasks.create_task(bot.heart.run()),
                     tasks.create_task(live.keep(bot)),
@@ -139,6 +140,12 @@ class Supervisor:
             await self._bot.clock.sleep(HISTORY_SECS)
             with suppress(JournalError):
                 await asyncio.to_thread(history.catch_up)
+
+    async def _learn(self) -> None:
+        """Find out what became of the markets that models gave forecasts of."""
+        while True:
+            await self._bot.clock.sleep(self._bot.config.quality.look_secs)
+            await self._bot.outcomes.look()
 
     async def _weather(self) -> None:
         """Outages of the emulated providers: the opening, then seeded ones, hour after hour."""

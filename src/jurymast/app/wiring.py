@@ -12,7 +12,7 @@ from jurymast.app.config import Config
 from jurymast.app.control import ControlFile
 from jurymast.app.exchange import Venue, check_armed, open_exchange
 from jurymast.app.heart import Heart
-from jurymast.app.restart import earlier_run, last_cycle, settled_forecasts
+from jurymast.app.restart import earlier_run, forecast_records, last_cycle, settled_forecasts
 from jurymast.domain.errors import ConfigError, JournalUnwritable
 from jurymast.domain.events import (
     ApiDrifted,
@@ -40,6 +40,7 @@ from jurymast.ports import Clock
 from jurymast.trading.cycle import CycleSettings, TradingCycle
 from jurymast.trading.exits import Liquidator
 from jurymast.trading.gateway import Gateway
+from jurymast.trading.outcomes import Outcomes
 from jurymast.trading.portfolio import BOOK_EVENTS, Portfolio
 from jurymast.trading.reconcile import Reconciler
 from jurymast.trading.recorder import Recorder
@@ -63,6 +64,7 @@ class Bot:
     gateway: Gateway
     control: ControlFile
     liquidator: Liquidator
+    outcomes: Outcomes
     heart: Heart
     fleet: EmulatorFleet | None
 
@@ -134,6 +136,7 @@ async def build(
         exchange = venue.exchange
         fleet = await _emulators(config, venue, clock, recorder, stack) if config.lab.emulate else None
         earlier = earlier_run(journal, clock, config)
+        records = forecast_records(config)
         client = await stack.enter_async_context(
             connect(
                 provider_configs(config, fleet),
@@ -146,6 +149,8 @@ async def build(
                 seed=config.bot.seed,
                 earlier=earlier,
                 table=config.table,
+                records=records,
+                second=config.quality.second,
             )
         )
         control = ControlFile(config.data_dir, clock)
@@ -166,7 +171,7 @@ async def build(
         )
         yield Bot(
             config, clock, journal, recorder, portfolio, venue, client, cycle, gateway, control,
-            liquidator, heart, fleet,
+            liquidator, Outcomes(exchange, records, recorder, clock=clock), heart, fleet,
         )  # fmt: skip
 
 

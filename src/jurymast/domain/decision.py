@@ -125,11 +125,79 @@ class CachedFrom:
 
 
 @dataclass(frozen=True, slots=True)
+class Weight:
+    """What a model's disagreement with the market counts for: mean and standard deviation of its increment.
+
+    ``events`` is how many resolved ones it was learned from, 0 for a tier's prior. ``shift`` and ``slope``
+    calibrate what the model says, in log-odds. ``stopped`` says why it counts for nothing, when it does.
+    """
+
+    mean: float
+    sd: float
+    events: int = 0
+    shift: float = 0.0
+    slope: float = 1.0
+    stopped: str = ""
+
+    @property
+    def used(self) -> float:
+        """The weight while judgement is sound: never negative, nobody bets against a model."""
+        return 0.0 if self.stopped else max(0.0, self.mean)
+
+    @property
+    def lower(self) -> float:
+        """The mean less one standard deviation, never negative: the weight when judgement is weak."""
+        return 0.0 if self.stopped else max(0.0, self.mean - self.sd)
+
+    def __str__(self) -> str:
+        source = f"of {self.events} resolved events" if self.events else "its tier's prior"
+        return f"stopped: {self.stopped}" if self.stopped else f"{self.mean:.2f}+-{self.sd:.2f}, {source}"
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What another model has said of the same market. ``weight`` is its own."""
+
+    route: Route
+    model: str
+    tier: Tier
+    probability_pct: int
+    weight: Weight
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastRecord:
+    """One model's first forecast of a market, as it is scored when the market resolves.
+
+    ``model`` is who really answered. ``market_price`` is the mid of YES then, ``weight`` what the forecast
+    counted for, ``calibrated`` the probability that it was taken to mean. Times are exchange time.
+    """
+
+    ticker: str
+    event_ticker: str
+    category: str
+    provider: ProviderName
+    model: str
+    tier: Tier
+    probability_pct: int
+    market_price: Micros
+    weight: float
+    calibrated: float
+    as_of: datetime
+    closes_at: datetime
+    shadow: bool = False
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """A usable forecast, who gave it and what it is worth.
 
     ``rules_hash``, ``spread`` and ``volume_24h`` are of the market as it was asked about: an opinion that is
-    used again is void when they have changed. ``cached`` is set when it is one.
+    used again is void when they have changed. ``cached`` is set when it is one. ``weight`` is what the model
+    has shown to be worth, None leaves it to its tier's prior; ``instead_of`` is the weight of the one that is
+    asked first, where it was another. ``beside`` are other models' opinions of the same question, and
+    ``negated_pct`` is what the model itself gives the negated one.
     """
 
     decision_id: str
@@ -152,6 +220,10 @@ class Decision:
     spread: Micros = 0
     volume_24h: Centi = 0
     cached: CachedFrom | None = None
+    weight: Weight | None = None
+    instead_of: Weight | None = None
+    beside: tuple[Opinion, ...] = ()
+    negated_pct: int | None = None
 
     @property
     def provider(self) -> ProviderName:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from jurymast.domain.decision import Abstain, Decision
+from jurymast.domain.decision import Abstain, Decision, ForecastRecord
 from jurymast.domain.money import Centi, Micros
 from jurymast.domain.order import Fill, Order, OrderIntent, Settlement
 from jurymast.domain.provider import ProviderName, Route
@@ -74,6 +74,47 @@ class DecisionAbstained(Event):
     """The AI layer gave an explicit non-decision."""
 
     abstain: Abstain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastNoted(Event):
+    """A model's first forecast of a market: it is scored when the market resolves."""
+
+    record: ForecastRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastScored(Event):
+    """The market of a noted forecast has resolved. ``yes`` is None where it was void: that proves nothing."""
+
+    record: ForecastRecord
+    yes: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpinionStopped(Event):
+    """A model's opinions have done harm beyond doubt: they count for nothing from here on."""
+
+    model: str
+    evidence: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondOpinionGiven(Event):
+    """Another provider was asked the same before money was risked, or the same one the negated question.
+
+    ``worth`` is what it was expected to be worth, in micro-dollars. ``probability_pct`` is None without an
+    answer.
+    """
+
+    route: Route
+    negated: bool
+    probability_pct: int | None
+    detail: str
+    worth: Micros
+    secs: float
+    cost: Micros
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +308,8 @@ class ProbeSent(Event):
 class ShadowAnswered(Event):
     """A route was asked what another has just decided; its answer counts for nothing but evidence.
 
-    ``difference_pct`` is how far its probability was from the one that counted, None without a forecast.
+    ``difference_pct`` is how far its probability was from the one that counted, None without a forecast;
+    ``probability_pct`` is that probability itself, ``served_model`` who gave it.
     """
 
     route: Route
@@ -277,6 +319,8 @@ class ShadowAnswered(Event):
     secs: float
     cost: Micros
     estimated: bool = False
+    probability_pct: int | None = None
+    served_model: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

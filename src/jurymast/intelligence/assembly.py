@@ -23,7 +23,9 @@ from jurymast.intelligence.purse import MemoryBooks, Purse
 from jurymast.policy.emergency import TABLE, ModeRules
 from jurymast.policy.ledger import Cap
 from jurymast.policy.pacer import Pace
+from jurymast.policy.records import ForecastRecords
 from jurymast.policy.restart import NOTHING_EARLIER, Earlier
+from jurymast.policy.second import SecondSettings
 from jurymast.ports import Books, Clock
 
 PROVIDERS = {
@@ -48,12 +50,15 @@ async def connect(
     seed: int = 0,
     earlier: Earlier = NOTHING_EARLIER,
     table: Mapping[EmergencyMode, ModeRules] = TABLE,
+    records: ForecastRecords | None = None,
+    second: SecondSettings | None = None,
 ) -> AsyncIterator[EnhancedAIClient]:
     """The AI layer over these providers, on one transport; closed in order at the end.
 
     ``budget_per_day`` is a hard limit in micro-dollars, kept in memory; ``books`` take its place where there
     are several caps, or a file to keep them in. ``strategy`` is the name caps know this caller by.
-    ``earlier`` is what the run before left; ``table`` is what each mode allows.
+    ``earlier`` is what the run before left; ``table`` is what each mode allows,
+    ``records`` what models have shown to be worth, ``second`` when others are asked too.
     Raises ConfigError for a model without a known price.
     """
     transport, catalogue = AiohttpTransport(), Catalogue()
@@ -67,7 +72,7 @@ async def connect(
             manager, clock=clock, emit=emit, settings=settings, seed=seed, earlier=earlier, table=table
         )
         try:
-            yield EnhancedAIClient(fallback, clock=clock, emit=emit)
+            yield EnhancedAIClient(fallback, clock=clock, emit=emit, records=records, second=second)
         finally:
             await fallback.close()
             await manager.close()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
 from jurymast.domain.decision import Abstain, AbstainReason, Attempt, Decision, Forecast, Rung
-from jurymast.domain.events import DecisionAbstained, DecisionMade, EmergencyShadowed
+from jurymast.domain.events import DecisionAbstained, DecisionMade, EmergencyShadowed, ShadowAnswered
 from jurymast.domain.market import EvidenceItem, MarketSnapshot
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import AIRequest, AIResponse, Message
@@ -16,9 +17,13 @@ from jurymast.domain.status import EmergencyMode, SystemStatus
 from jurymast.intelligence.emergency import decision_id
 from jurymast.intelligence.fallback_manager import Answered, Emit, FallbackManager, Unanswered
 from jurymast.intelligence.prompts import forecast_request
+from jurymast.intelligence.second import SecondOpinions
+from jurymast.intelligence.weighing import Weighing
 from jurymast.policy.cached import rules_hash
 from jurymast.policy.judges import Trading
 from jurymast.policy.parsing import ModelAbstained, Rejected, parse_forecast
+from jurymast.policy.records import ForecastRecords
+from jurymast.policy.second import SecondSettings
 from jurymast.ports import Clock
 
 _Belief: TypeAlias = Forecast | ModelAbstained
@@ -46,8 +51,19 @@ class EnhancedAIClient:
     Decisions and abstentions are reported through ``emit`` as they are made.
     """
 
-    def __init__(self, fallback: FallbackManager, *, clock: Clock, emit: Emit) -> None:
+    def __init__(
+        self,
+        fallback: FallbackManager,
+        *,
+        clock: Clock,
+        emit: Emit,
+        records: ForecastRecords | None = None,
+        second: SecondSettings | None = None,
+    ) -> None:
         self.fallback_manager = fallback
+        first = next(iter(fallback.core.health.records.values()))
+        self.weighing = Weighing(records or ForecastRecords(), (first.route, first.spec.tier), emit)
+        self._second = SecondOpinions(fallback, self.weighing, clock, emit, second or SecondSettings())
         self._clock = clock
         self._emit = emit
         self._shadowed_at = -math.inf
@@ -65,13 +81,18 @@ class EnhancedAIClient:
         if not self.fallback_manager.rules.ask_ai:
             return self.get_emergency_decision(snapshot)
         try:
-            outcome = await self._ask(snapshot, evidence, deadline_secs)
+            outcome = await self._ask(question, evidence, deadline_secs)
+            answer = self._concluded(question, outcome)
+            if isinstance(answer, Abstain):
+                return answer
+            left_secs = deadline_secs - (self._clock.monotonic() - question.started)
+            answer = await self._second.heard(answer, snapshot, evidence, left_secs)
         except Exception as error:  # the trader must get an answer, whatever broke in here
             return self._abstained(question, AbstainReason.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
-        return self._concluded(question, outcome)
+        return self._told(answer)
 
     async def _ask(
-        self, snapshot: MarketSnapshot, evidence: tuple[EvidenceItem, ...], deadline_secs: float
+        self, question: _Question, evidence: tuple[EvidenceItem, ...], deadline_secs: float
     ) -> _Outcome:
         source_ids = {item.source_id for item in evidence}
 
@@ -79,21 +100,27 @@ class EnhancedAIClient:
             return parse_forecast(response.content, source_ids)
 
         return await self.fallback_manager.get_fallback_decision(
-            forecast_request(snapshot, evidence),
+            forecast_request(question.snapshot, evidence),
             validate,
             deadline_secs=deadline_secs,
-            compare=_distance,
-            market=snapshot.ticker,
+            compare=partial(self._shadowed, question),
+            market=question.snapshot.ticker,
         )
 
     def get_emergency_decision(self, snapshot: MarketSnapshot) -> Decision | Abstain:
         """What is decided without any model: an opinion of before with its age, or a hold, and why."""
-        return self._told(self.fallback_manager.get_emergency_decision(snapshot))
+        return self._told(self._emergency(self.fallback_manager.get_emergency_decision(snapshot), snapshot))
 
     def recall(self, snapshot: MarketSnapshot) -> Decision | None:
         """A provider's opinion of before, as far as it still counts in the market as it is now."""
-        kept = self.fallback_manager.get_emergency_decision(snapshot)
+        kept = self._emergency(self.fallback_manager.get_emergency_decision(snapshot), snapshot)
         return kept if isinstance(kept, Decision) else None
+
+    def _emergency(self, answer: Decision | Abstain, snapshot: MarketSnapshot) -> Decision | Abstain:
+        """An opinion of before counts for what its model is worth now."""
+        if isinstance(answer, Abstain):
+            return answer
+        return self.weighing.reweighed(answer, snapshot.market.category)
 
     async def get_completion(
         self, prompt: str, *, max_output_tokens: int = 2_000, deadline_secs: float = 60.0
@@ -124,17 +151,18 @@ class EnhancedAIClient:
         self.fallback_manager.note_trading(trading, now)
 
     def _concluded(self, question: _Question, outcome: _Outcome) -> Decision | Abstain:
+        """What came of a question: an abstention, told already, or a decision that is yet to be."""
         if isinstance(outcome, Unanswered):
             if outcome.reason in _NOBODY:
-                return self._told(
-                    self.fallback_manager.get_emergency_decision(
-                        question.snapshot,
-                        why=outcome.detail,
-                        reason=outcome.reason,
-                        attempts=outcome.attempts,
-                        secs=self._clock.monotonic() - question.started,
-                    )
+                kept = self.fallback_manager.get_emergency_decision(
+                    question.snapshot,
+                    why=outcome.detail,
+                    reason=outcome.reason,
+                    attempts=outcome.attempts,
+                    secs=self._clock.monotonic() - question.started,
                 )
+                answer = self._emergency(kept, question.snapshot)
+                return self._told(answer) if isinstance(answer, Abstain) else answer
             return self._abstained(question, outcome.reason, outcome.detail, attempts=outcome.attempts)
         if isinstance(outcome.value, ModelAbstained):
             return self._abstained(
@@ -161,8 +189,35 @@ class EnhancedAIClient:
             spread=question.snapshot.book.spread if question.snapshot.book.two_sided else 0,
             volume_24h=question.snapshot.volume_24h,
         )
+        market = question.snapshot.market
+        decision = self.weighing.weighed(decision, market.category, swapped=outcome.response.swapped)
+        self.weighing.note(decision, question.snapshot, decision.decided_at)
         self._shadow(decision, question.snapshot)
-        return self._told(decision)
+        age_secs_max = self.fallback_manager.rules.forecast_age_secs_max
+        lately = self.weighing.shadow_of(decision, self._clock.monotonic(), age_secs_max)
+        return replace(decision, beside=lately)
+
+    def _shadowed(
+        self, question: _Question, event: ShadowAnswered, response: AIResponse, ours: _Belief, theirs: _Belief
+    ) -> ShadowAnswered:
+        """A shadow's answer, put on record and kept for the next decision on its market."""
+        event = replace(
+            event,
+            decision_id=question.decision_id,
+            ticker=question.snapshot.ticker,
+            difference_pct=_distance(ours, theirs),
+            served_model=response.served_model,
+        )
+        if not isinstance(theirs, Forecast):
+            return event
+        tier = self.fallback_manager.providers.tier_served(response, event.route)
+        percent, market = theirs.probability_pct, question.snapshot.market
+        opinion = self.weighing.opinion(event.route, response.served_model, tier, percent, market.category)
+        self.weighing.keep_shadow(market.ticker, self._clock.monotonic(), opinion)
+        self.weighing.note_opinion(
+            opinion, question.snapshot, question.market_price, event.at, simulated=response.simulated
+        )
+        return replace(event, probability_pct=percent)
 
     def _shadow(self, decision: Decision, snapshot: MarketSnapshot) -> None:
         """Now and then, what would have been decided without any provider: the last line, proven daily."""

@@ -12,10 +12,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Generic
+from typing import Generic, TypeAlias
 
 from jurymast.domain.decision import Abstain, AbstainReason, Attempt, Decision, Rung
-from jurymast.domain.errors import ProviderError
 from jurymast.domain.events import (
     DecisionAbstained,
     DecisionMade,
@@ -28,7 +27,6 @@ from jurymast.domain.money import Micros
 from jurymast.domain.provider import (
     AIRequest,
     AIResponse,
-    Billing,
     Failure,
     FailureKind,
     ProviderName,
@@ -45,10 +43,10 @@ from jurymast.domain.status import (
     SystemStatus,
 )
 from jurymast.intelligence.alarms import Alarms
+from jurymast.intelligence.beside import ask_beside
 from jurymast.intelligence.emergency import emergency_answer
 from jurymast.intelligence.means import Means
 from jurymast.intelligence.provider_manager import BYTES_PER_TOKEN, ProviderManager
-from jurymast.intelligence.purse import BudgetSpentError
 from jurymast.intelligence.run import Run, Validate, Value
 from jurymast.intelligence.telling import event_of
 from jurymast.policy import ladder as ladders
@@ -60,7 +58,6 @@ from jurymast.policy.failover import Failover, FailoverSettings
 from jurymast.policy.health import Record, prompt_class
 from jurymast.policy.judges import Trading
 from jurymast.policy.latency import Z50
-from jurymast.policy.parsing import Rejected
 from jurymast.policy.restart import NOTHING_EARLIER, Earlier
 from jurymast.ports import Clock
 
@@ -72,6 +69,8 @@ _UNANSWERED = frozenset({AbstainReason.ALL_PROVIDERS_FAILED, AbstainReason.NO_RO
 FallbackSettings = FailoverSettings
 
 Emit = Callable[[Event], None]
+Compare: TypeAlias = Callable[[ShadowAnswered, AIResponse, Value, Value], ShadowAnswered]
+"""The bare event, the shadow's response, the answer that counted, the shadow's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +142,13 @@ class FallbackManager:
         validate: Validate[Value],
         *,
         deadline_secs: float,
-        compare: Callable[[Value, Value], int | None] | None = None,
+        compare: Compare[Value] | None = None,
         market: str = "",
     ) -> Answered[Value] | Unanswered:
         """Ask until a route gives an answer that ``validate`` accepts, or time and sends run out.
 
-        ``market`` is whose caps of AI money count. With ``compare`` an idle route may be asked the same in
-        shadow; it measures the two answers' distance in percent.
+        ``market`` is whose caps of AI money count. With ``compare`` an idle route may be asked the same in shadow; it completes what is told of that by
+        what only the asker can read in the two answers.
         """
         walk = self.core.begin(
             self._clock.monotonic(),
@@ -192,7 +191,7 @@ class FallbackManager:
         self,
         request: AIRequest,
         validate: Validate[Value],
-        compare: Callable[[Value, Value], int | None],
+        compare: Compare[Value],
         answered: Answered[Value],
         market: str,
     ) -> None:
@@ -208,45 +207,32 @@ class FallbackManager:
         self,
         request: AIRequest,
         validate: Validate[Value],
-        compare: Callable[[Value, Value], int | None],
+        compare: Compare[Value],
         answered: Answered[Value],
         record: Record,
         market: str,
     ) -> None:
-        started = self._clock.monotonic()
-        cost, estimated, difference, failure = 0, False, None, None
-        try:
-            hold = await self._providers.hold(request, record.route, market=market)
-            response = await self._providers.make_request(
-                request, record.route, timeout_secs=self.settings.work.attempt_secs_max, hold=hold
-            )
-            cost = response.cost
-            value = validate(response)
-            if isinstance(value, Rejected):
-                failure = Failure(FailureKind.INVALID_ANSWER, value.reason, Billing.BILLED)
-            else:
-                difference = compare(answered.value, value)
-        except BudgetSpentError:
+        heard = await ask_beside(
+            self._providers, self.core, self._clock, record, request, validate,
+            self.settings.work.attempt_secs_max, market,
+        )  # fmt: skip
+        if heard is None:
             return
-        except ProviderError as error:
-            failure, cost = error.failure, error.cost
-            estimated = cost > 0 and failure.usage is None
-        now = self._clock.monotonic()
-        self.core.shadowed(record, now, now - started, prompt_class(request.size_bytes), failure)
-        self._emit(
-            ShadowAnswered(
-                at=self._clock.utc_now(),
-                route=record.route,
-                beside=answered.route,
-                detail=str(failure) if failure else "answered",
-                difference_pct=difference,
-                secs=now - started,
-                cost=cost,
-                estimated=estimated,
-                ticker=market or None,
-            )
-        )
+        event = ShadowAnswered(
+            at=self._clock.utc_now(), route=record.route, beside=answered.route,
+            detail=str(heard.failure) if heard.failure else "answered",
+            difference_pct=None, secs=heard.secs, cost=heard.cost,
+            estimated=heard.estimated, ticker=market or None,
+        )  # fmt: skip
+        if heard.response is not None and heard.value is not None:
+            event = compare(event, heard.response, answered.value, heard.value)
+        self._emit(event)
         self._report()
+
+    @property
+    def providers(self) -> ProviderManager:
+        """Who is asked, and what it costs."""
+        return self._providers
 
     async def close(self) -> None:
         """Stop what runs beside the decisions."""

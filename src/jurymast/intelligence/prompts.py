@@ -77,11 +77,20 @@ set abstain to true and still fill every field. Answer with the JSON object alon
 _INSTRUCTIONS = Message("system", SYSTEM)
 
 
-def forecast_request(snapshot: MarketSnapshot, evidence: tuple[EvidenceItem, ...]) -> AIRequest:
-    """The question about one market, without its price."""
+NEGATED = (
+    "Asked: the negation. Give the probability that the question below resolves NO: probability_pct, range "
+    "and base rate are those of NO."
+)
+
+
+def forecast_request(
+    snapshot: MarketSnapshot, evidence: tuple[EvidenceItem, ...], *, negated: bool = False
+) -> AIRequest:
+    """The question about one market, without its price; ``negated``, how probable NO is."""
     parts = [
         f"Ticker: {snapshot.ticker}",
         f"As of: {_second(snapshot.as_of)}",
+        *([NEGATED] if negated else []),
         _question(snapshot.market),
         *map(_exhibit, evidence[:EVIDENCE_ITEMS_MAX]),
     ]

@@ -34,7 +34,7 @@ from jurymast.domain.events import DecisionAbstained, DecisionMade, Event
 from jurymast.domain.market import Market, MarketSnapshot
 from jurymast.domain.money import CENT, format_cents
 from jurymast.domain.probability import clamp, from_price, logit, sigmoid
-from jurymast.policy.quality import TIER_WEIGHTS, Belief, blend
+from jurymast.policy.quality import Belief, blend, meant, weight_of
 
 HOUR_SECS: Final = 3_600.0
 OPINIONS_MAX: Final = 1_000
@@ -119,7 +119,7 @@ class Opinions:
     def usable(self, now: datetime, age_secs_max: float) -> int:
         """How many are young enough at exchange time ``now``, of models whose opinion has a weight at all."""
         return sum(
-            0.0 <= (now - kept.as_of).total_seconds() <= age_secs_max and TIER_WEIGHTS[kept.tier].mean > 0.0
+            0.0 <= (now - kept.as_of).total_seconds() <= age_secs_max and weight_of(kept).used > 0.0
             for kept in self._kept.values()
         )
 
@@ -176,12 +176,12 @@ def faded(decision: Decision, snapshot: MarketSnapshot, weight: float) -> Belief
     Never further from the market, nor surer, than the same forecast given now. Raises ValueError when the
     decision is not a cached one or the book has one side only.
     """
-    cached, forecast = decision.cached, decision.forecast
+    cached, opinion = decision.cached, meant(decision)
     if cached is None:
         raise ValueError(f"decision {decision.decision_id} is not a cached one")
     market = from_price(snapshot.book.mid)
-    fresh = blend(market, forecast.probability, forecast.low_pct / 100, forecast.high_pct / 100, weight)
-    said, now = logit(clamp(forecast.probability)), logit(market)
+    fresh = blend(market, opinion.probability, opinion.low, opinion.high, weight)
+    said, now = logit(clamp(opinion.probability)), logit(market)
     age_secs = max(cached.age_secs, (snapshot.as_of - cached.as_of).total_seconds())
     share = 2.0 ** (-age_secs / cached.half_life_secs)
     increment = share * (said - logit(from_price(cached.market_price)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jurymast.domain.decision import Decision
 from jurymast.domain.events import (
     ApiDrifted,
     BudgetCrossed,
@@ -15,8 +16,11 @@ from jurymast.domain.events import (
     Event,
     FailedOver,
     FaultInjected,
+    ForecastNoted,
+    ForecastScored,
     MarketScreened,
     ModeChanged,
+    OpinionStopped,
     OrderChanged,
     OrderFilled,
     OrderIntended,
@@ -27,6 +31,7 @@ from jurymast.domain.events import (
     Reconciled,
     RunStarted,
     RunStopped,
+    SecondOpinionGiven,
     ShadowAnswered,
     SizeShareChanged,
     StateChanged,
@@ -110,7 +115,7 @@ def describe(event: Event) -> tuple[str, str] | None:  # noqa: PLR0912, PLR0915 
             marked = " SIMULATED" if d.simulated else ""
             return "plain", (
                 f"{d.ticker} {f.probability_pct}% ({f.low_pct}-{f.high_pct}) against "
-                f"{format_cents(d.market_price)}; {d.reason}; "
+                f"{format_cents(d.market_price)}; {d.reason}{_weighed(d)}; "
                 f"{format_usd(d.cost, places=4)}, {d.secs:.1f} s{marked}"
             )
         case DecisionAbstained(abstain=a):
@@ -151,7 +156,34 @@ def describe(event: Event) -> tuple[str, str] | None:  # noqa: PLR0912, PLR0915 
         case CycleFinished():
             return "quiet", cycle_line(event)
         case _:
+            return _of_opinions(event)
+
+
+def _of_opinions(event: Event) -> tuple[str, str] | None:
+    match event:
+        case SecondOpinionGiven(probability_pct=percent):
+            what = "the negation" if event.negated else "a second opinion"
+            said = event.detail if percent is None else f"{percent} %"
+            return "quiet", f"{what} of {event.ticker}: {event.route} says {said}"
+        case ForecastNoted(record=r):
+            return "quiet", f"{r.ticker}: {r.model} says {r.probability_pct} %, to be scored"
+        case ForecastScored(record=r, yes=yes):
+            came = "was void" if yes is None else f"resolved {'YES' if yes else 'NO'}"
+            return "quiet", (
+                f"{r.ticker} {came}: {r.model} said {r.probability_pct} %, the market "
+                f"{format_cents(r.market_price)}"
+            )
+        case OpinionStopped():
+            return "bad", f"{event.model} counts for nothing from now on: {event.reason}"
+        case _:
             return None
+
+
+def _weighed(decision: Decision) -> str:
+    """What an opinion counts for, and what others have said beside it."""
+    told = "" if decision.weight is None else f"; weight {decision.weight}"
+    told += "".join(f"; {each.route} says {each.probability_pct}%" for each in decision.beside)
+    return told if decision.negated_pct is None else f"{told}; of the negation {decision.negated_pct}%"
 
 
 def cycle_line(event: CycleFinished) -> str:

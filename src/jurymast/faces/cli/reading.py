@@ -17,6 +17,7 @@ from jurymast.domain.events import (
     Event,
     FailedOver,
     ModeChanged,
+    OpinionStopped,
     OrderFilled,
     OrderIntended,
     RunStarted,
@@ -63,6 +64,7 @@ def _facts(data_dir: Path, by_hand: dict[str, Any]) -> dict[str, Any]:
             "exchange": started.exchange if started else None,
             "last_stop": stopped.reason if stopped and pid is None else None,
             "api_drift": _drift(journal, started),
+            "stopped_models": _stopped(journal),
             "mode": None,
         }
         if cycle is not None:
@@ -82,6 +84,13 @@ def _drift(journal: JournalReader, started: RunStarted | None) -> list[str]:
     rows = journal.events([ApiDrifted], newest_first=True, limit=CHAIN_MAX)
     found = (row.event for row in reversed(rows) if started is not None and row.event.at >= started.at)
     return [event.name for event in found if isinstance(event, ApiDrifted) and not event.harmless]
+
+
+def _stopped(journal: JournalReader) -> list[str]:
+    """Models whose opinions count for nothing any more, and why."""
+    rows = journal.events([OpinionStopped], newest_first=True, limit=CHAIN_MAX)
+    found = (row.event for row in reversed(rows))
+    return [f"{event.model}: {event.reason}" for event in found if isinstance(event, OpinionStopped)]
 
 
 def _cycle_facts(cycle: CycleFinished) -> dict[str, Any]:
@@ -119,6 +128,7 @@ def status_text(facts: dict[str, Any]) -> str:
         lines.append(f"SIMULATED    {', '.join(facts['simulated'])}")
     if facts["api_drift"]:
         lines.append(f"API CHANGED  can't be read: {', '.join(facts['api_drift'])}; update jurymast")
+    lines += [f"stopped      {line}" for line in facts["stopped_models"]]
     if facts["mode"] is None:
         return "\n".join([*lines, "no cycle has finished yet"])
     stale = "  STALE" if facts["running"] and facts["age_secs"] > STALE_SECS else ""

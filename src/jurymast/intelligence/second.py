@@ -1,0 +1,174 @@
+"""Buys opinions beside one that is there already: another provider's, and the model's own of the negation.
+
+After the decision and before it is told, within the same deadline. What goes wrong with it changes nothing:
+the decision stands as it was. What comes of it is evidence of the routes like any shadow question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
+
+from jurymast.domain.decision import Decision, Forecast
+from jurymast.domain.events import SecondOpinionGiven
+from jurymast.domain.market import EvidenceItem, MarketSnapshot
+from jurymast.domain.money import Micros
+from jurymast.domain.provider import AIRequest, AIResponse, Route, Tier
+from jurymast.intelligence.beside import Beside, ask_beside
+from jurymast.intelligence.fallback_manager import Emit, FallbackManager
+from jurymast.intelligence.prompts import forecast_request
+from jurymast.intelligence.weighing import Weighing
+from jurymast.policy.emergency import ModeRules
+from jurymast.policy.health import Record
+from jurymast.policy.parsing import ModelAbstained, Rejected, parse_forecast
+from jurymast.policy.second import SecondSettings, worth, worth_negating
+from jurymast.ports import Clock
+
+_Answer = Forecast | ModelAbstained
+
+
+class SecondOpinions:
+    """Asks at most one other provider and one negation a decision."""
+
+    def __init__(
+        self,
+        fallback: FallbackManager,
+        weighing: Weighing,
+        clock: Clock,
+        emit: Emit,
+        settings: SecondSettings,
+    ) -> None:
+        self._fallback = fallback
+        self._weighing = weighing
+        self._clock = clock
+        self._emit = emit
+        self._settings = settings
+
+    async def heard(
+        self,
+        decision: Decision,
+        snapshot: MarketSnapshot,
+        evidence: tuple[EvidenceItem, ...],
+        left_secs: float,
+    ) -> Decision:
+        """The decision with what others say beside it, where that is worth its price."""
+        settings, rules = self._settings, self._fallback.rules
+        if decision.cached is not None or left_secs < settings.secs_min:
+            return decision
+        timeout_secs = min(left_secs, self._fallback.settings.work.attempt_secs_max)
+        asked: list[Coroutine[Any, Any, Decision]] = []
+        if settings.second:
+            asked.append(self._other(decision, snapshot, evidence, timeout_secs, rules))
+        if settings.negate and worth_negating(decision, snapshot, rules, settings):
+            asked.append(self._negation(decision, snapshot, evidence, timeout_secs))
+        for found in await asyncio.gather(*asked):
+            beside = found.beside if found.beside != decision.beside else decision.beside
+            decision = replace(decision, beside=beside, negated_pct=found.negated_pct or decision.negated_pct)
+        return decision
+
+    async def _other(
+        self,
+        decision: Decision,
+        snapshot: MarketSnapshot,
+        evidence: tuple[EvidenceItem, ...],
+        timeout_secs: float,
+        rules: ModeRules,
+    ) -> Decision:
+        """Another provider's opinion of the same question."""
+        request, value = (
+            forecast_request(snapshot, evidence),
+            worth(decision, snapshot, rules, self._settings),
+        )
+        record = self._another(decision, request, value)
+        if record is None:
+            return decision
+        answer = await self._ask(record, request, evidence, timeout_secs)
+        self._tell(decision, record.route, answer, value, negated=False)
+        if answer is None or answer.response is None or not isinstance(answer.value, Forecast):
+            return decision
+        response, category = answer.response, snapshot.market.category
+        tier = self._fallback.providers.tier_served(response, record.route)
+        percent = answer.value.probability_pct
+        opinion = self._weighing.opinion(record.route, response.served_model, tier, percent, category)
+        self._weighing.note_opinion(
+            opinion, snapshot, decision.market_price, self._clock.utc_now(), simulated=response.simulated
+        )
+        others = tuple(each for each in decision.beside if each.model != opinion.model)
+        return replace(decision, beside=(*others, opinion))
+
+    async def _negation(
+        self,
+        decision: Decision,
+        snapshot: MarketSnapshot,
+        evidence: tuple[EvidenceItem, ...],
+        timeout_secs: float,
+    ) -> Decision:
+        """What the same model gives the negated question."""
+        record = self._fallback.core.health.records.get(decision.route)
+        request = forecast_request(snapshot, evidence, negated=True)
+        if record is None or not self._fallback.providers.at_ease(request, decision.route):
+            return decision
+        answer = await self._ask(record, request, evidence, timeout_secs)
+        self._tell(decision, record.route, answer, 0, negated=True)
+        if answer is None or answer.response is None or not isinstance(answer.value, Forecast):
+            return decision
+        if answer.response.served_model != decision.served_model:
+            return decision  # two models: no test of either
+        return replace(decision, negated_pct=answer.value.probability_pct)
+
+    def _another(self, decision: Decision, request: AIRequest, value: Micros) -> Record | None:
+        """The first well route of another provider whose opinion counts and is worth more than it costs."""
+        providers, health = self._fallback.providers, self._fallback.core.health
+        for candidate in health.plan(self._clock.monotonic()).routes:
+            spec = candidate.spec
+            if spec.route.provider is decision.provider or spec.tier is Tier.SMALL:
+                continue
+            record = health.records[spec.route]
+            if record.sick or not candidate.health.usable:
+                continue
+            if value > providers.worst_case(request, spec.route) and providers.at_ease(request, spec.route):
+                return record
+        return None
+
+    async def _ask(
+        self, record: Record, request: AIRequest, evidence: tuple[EvidenceItem, ...], timeout_secs: float
+    ) -> Beside[_Answer] | None:
+        source_ids = {item.source_id for item in evidence}
+
+        def validate(response: AIResponse) -> _Answer | Rejected:
+            return parse_forecast(response.content, source_ids)
+
+        fallback = self._fallback
+        return await ask_beside(
+            fallback.providers, fallback.core, self._clock, record, request, validate, timeout_secs
+        )
+
+    def _tell(
+        self,
+        decision: Decision,
+        route: Route,
+        answer: Beside[_Answer] | None,
+        value: Micros,
+        *,
+        negated: bool,
+    ) -> None:
+        if answer is None:
+            return  # not sent: the day's money does not cover it
+        said = answer.value.probability_pct if isinstance(answer.value, Forecast) else None
+        detail = str(answer.failure) if answer.failure else "answered" if said is not None else "abstained"
+        self._emit(
+            SecondOpinionGiven(
+                at=self._clock.utc_now(),
+                decision_id=decision.decision_id,
+                ticker=decision.ticker,
+                route=route,
+                negated=negated,
+                probability_pct=said,
+                detail=detail,
+                worth=value,
+                secs=answer.secs,
+                cost=answer.cost,
+            )
+        )
