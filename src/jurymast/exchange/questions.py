@@ -146,22 +146,22 @@ def load_questions(path: Path | str) -> tuple[Question, ...]:
     Raises BundleError with the file, the line and what is wrong with it.
     """
     questions: dict[str, Question] = {}
-    for number, line in _numbered_lines(Path(path)):
+    for number, line in numbered_lines(Path(path)):
         try:
             question = _DECODER.decode(line).question()
         except (msgspec.MsgspecError, ValueError, OverflowError) as error:
-            raise _damaged(path, f"line {number}", str(error)) from error
+            raise damaged(path, f"line {number}", str(error)) from error
         if question.ticker in questions:
-            raise _damaged(path, f"line {number}", f"ticker {question.ticker} appears twice")
+            raise damaged(path, f"line {number}", f"ticker {question.ticker} appears twice")
         if number > MAX_QUESTIONS:
-            raise _damaged(path, f"line {number}", f"more than {MAX_QUESTIONS} questions")
+            raise damaged(path, f"line {number}", f"more than {MAX_QUESTIONS} questions")
         questions[question.ticker] = question
     if not questions:
-        raise _damaged(path, "line 1", "there is no question in it")
+        raise damaged(path, "line 1", "there is no question in it")
     return tuple(questions.values())
 
 
-def _numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Lines of bounded length, counted from 1: a damaged archive must not fill the memory."""
     number = 0
     try:
@@ -170,10 +170,11 @@ def _numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 number += 1
                 yield number, line
     except (EOFError, OSError, zlib.error) as error:
-        raise _damaged(path, f"after line {number}", str(error)) from error
+        raise damaged(path, f"after line {number}", str(error)) from error
 
 
-def _damaged(path: Path | str, place: str, what: str) -> BundleError:
+def damaged(path: Path | str, place: str, what: str) -> BundleError:
+    """What to raise for a file of questions that can't be read."""
     return BundleError(f"{path}, {place}: {what}. Nothing was loaded: mend or restore the file.")
 
 

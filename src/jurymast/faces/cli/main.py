@@ -24,6 +24,7 @@ from jurymast.faces.cli.flatten import flatten
 from jurymast.faces.cli.options import DATA_DIR, data_dir_option, json_option
 from jurymast.faces.cli.record import record
 from jurymast.faces.cli.report import report
+from jurymast.faces.cli.score import score
 from jurymast.faces.cli.sim import sim
 from jurymast.faces.cli.spend import spend
 from jurymast.faces.cli.watchdog import watchdog
@@ -195,6 +196,7 @@ cli.add_command(spend)
 cli.add_command(sim)
 cli.add_command(drill)
 cli.add_command(year)
+cli.add_command(score)
 cli.add_command(exchange)
 cli.add_command(record)
 cli.add_command(web)

@@ -1,0 +1,1 @@
+"""What each policy's forecasts are worth on resolved questions, real ones; the models are SIMULATED."""
