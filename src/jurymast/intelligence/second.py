@@ -7,11 +7,9 @@ the decision stands as it was. What comes of it is evidence of the routes like a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Any
 
-from jurymast.domain.decision import Decision, Forecast
+from jurymast.domain.decision import Decision, Forecast, Opinion
 from jurymast.domain.events import SecondOpinionGiven
 from jurymast.domain.market import EvidenceItem, MarketSnapshot
 from jurymast.domain.money import Micros
@@ -58,15 +56,15 @@ class SecondOpinions:
         if decision.cached is not None or left_secs < settings.secs_min:
             return decision
         timeout_secs = min(left_secs, self._fallback.settings.work.attempt_secs_max)
-        asked: list[Coroutine[Any, Any, Decision]] = []
-        if settings.second:
-            asked.append(self._other(decision, snapshot, evidence, timeout_secs, rules))
-        if settings.negate and worth_negating(decision, snapshot, rules, settings):
-            asked.append(self._negation(decision, snapshot, evidence, timeout_secs))
-        for found in await asyncio.gather(*asked):
-            beside = found.beside if found.beside != decision.beside else decision.beside
-            decision = replace(decision, beside=beside, negated_pct=found.negated_pct or decision.negated_pct)
-        return decision
+        negate = settings.negate and worth_negating(decision, snapshot, rules, settings)
+        other, negated = await asyncio.gather(
+            self._other(decision, snapshot, evidence, timeout_secs, rules) if settings.second else _nothing(),
+            self._negation(decision, snapshot, evidence, timeout_secs) if negate else _nothing(),
+        )
+        if other is not None:
+            beside = tuple(each for each in decision.beside if each.model != other.model)
+            decision = replace(decision, beside=(*beside, other))
+        return decision if negated is None else replace(decision, negated_pct=negated)
 
     async def _other(
         self,
@@ -75,7 +73,7 @@ class SecondOpinions:
         evidence: tuple[EvidenceItem, ...],
         timeout_secs: float,
         rules: ModeRules,
-    ) -> Decision:
+    ) -> Opinion | None:
         """Another provider's opinion of the same question."""
         request, value = (
             forecast_request(snapshot, evidence),
@@ -83,11 +81,11 @@ class SecondOpinions:
         )
         record = self._another(decision, request, value)
         if record is None:
-            return decision
+            return None
         answer = await self._ask(record, request, evidence, timeout_secs)
         self._tell(decision, record.route, answer, value, negated=False)
         if answer is None or answer.response is None or not isinstance(answer.value, Forecast):
-            return decision
+            return None
         response, category = answer.response, snapshot.market.category
         tier = self._fallback.providers.tier_served(response, record.route)
         percent = answer.value.probability_pct
@@ -95,8 +93,7 @@ class SecondOpinions:
         self._weighing.note_opinion(
             opinion, snapshot, decision.market_price, self._clock.utc_now(), simulated=response.simulated
         )
-        others = tuple(each for each in decision.beside if each.model != opinion.model)
-        return replace(decision, beside=(*others, opinion))
+        return opinion
 
     async def _negation(
         self,
@@ -104,19 +101,19 @@ class SecondOpinions:
         snapshot: MarketSnapshot,
         evidence: tuple[EvidenceItem, ...],
         timeout_secs: float,
-    ) -> Decision:
+    ) -> int | None:
         """What the same model gives the negated question."""
         record = self._fallback.core.health.records.get(decision.route)
         request = forecast_request(snapshot, evidence, negated=True)
         if record is None or not self._fallback.providers.at_ease(request, decision.route):
-            return decision
+            return None
         answer = await self._ask(record, request, evidence, timeout_secs)
         self._tell(decision, record.route, answer, 0, negated=True)
         if answer is None or answer.response is None or not isinstance(answer.value, Forecast):
-            return decision
+            return None
         if answer.response.served_model != decision.served_model:
-            return decision  # two models: no test of either
-        return replace(decision, negated_pct=answer.value.probability_pct)
+            return None  # two models: no test of either
+        return answer.value.probability_pct
 
     def _another(self, decision: Decision, request: AIRequest, value: Micros) -> Record | None:
         """The first well route of another provider whose opinion counts and is worth more than it costs."""
@@ -172,3 +169,7 @@ class SecondOpinions:
                 cost=answer.cost,
             )
         )
+
+
+async def _nothing() -> None:
+    """Nobody is asked."""

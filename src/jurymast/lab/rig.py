@@ -25,6 +25,7 @@ from jurymast.policy.deadline import WorkSettings
 from jurymast.policy.detector import DetectorSettings
 from jurymast.policy.ladder import LadderSettings
 from jurymast.ports import Books, Clock
+from jurymast.policy.second import SecondSettings
 from jurymast.testing.clock import FakeClock
 
 EMULATED_KEY = Secret("emulated")
@@ -102,6 +103,7 @@ async def rig(
     books: Callable[[Clock], Books] | None = None,
     latency_scale: float = 0.0,
     stream: bool = True,
+    second: SecondSettings | None = None,
 ) -> AsyncIterator[Rig]:
     """Start emulators and an AI layer over ``providers``, in the order of their default priority."""
     questions = load_bundle()
@@ -130,5 +132,6 @@ async def rig(
             budget_per_day=budget_per_day,
             books=books(clock) if books is not None else None,
             seed=seed,
+            second=second,
         ) as client:
             yield Rig(fleet, client, clock, questions, events)

@@ -113,7 +113,7 @@ def share_standing_in(stand_in: Weight, instead_of: Weight) -> float:
     if instead_of.used <= 0.0:
         return 1.0
     bound = stand_in.used - math.sqrt(max(0.0, stand_in.sd**2 - instead_of.sd**2))
-    return min(1.0, (max(0.0, bound) / instead_of.used) ** 2)
+    return min(1.0, max(0.0, bound) / instead_of.used) ** 2
 
 
 def share_of(decision: Decision) -> float:

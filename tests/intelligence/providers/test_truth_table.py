@@ -128,7 +128,7 @@ WHOLE: dict[Fault, Verdict] = {
     Fault.DRIP: unknown(FailureKind.TIMEOUT),
     Fault.STREAM_ERROR: free(FailureKind.OVERLOADED),
 }
-ANSWERS = {Fault.WRONG_SCHEMA, Fault.CONSTANT, Fault.SWAPPED_MODEL}
+ANSWERS = {Fault.WRONG_SCHEMA, Fault.CONSTANT, Fault.SWAPPED_MODEL, Fault.OBEDIENT}
 """Complete on the wire: others find out that they are worth nothing."""
 PLAIN_WORDS = (Fault.CONTENT_FILTER, LOCAL)
 """A local model refuses in an ordinary answer; the parser of decisions refuses that."""

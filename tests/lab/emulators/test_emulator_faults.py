@@ -49,6 +49,7 @@ STATUSES: dict[Fault, dict[ProviderName, int]] = {
     Fault.CONTEXT_LENGTH: dict.fromkeys(ProviderName, 400),
 }
 ODD_ANSWERS = {
+    Fault.OBEDIENT,
     Fault.CONTENT_FILTER,
     Fault.HTML,
     Fault.HTML_502,

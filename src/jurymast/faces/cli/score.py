@@ -44,8 +44,8 @@ def score(
     """What each policy's forecasts are worth: Brier, log loss, calibration, profit after fees, cost.
 
     Real questions, crowd prices and outcomes; the models and the books are SIMULATED. The market's price,
-    each model, naive and weighted failover, an ensemble, the emergency rules, with intervals. With --journal: the
-    decisions of this bot, as far as their markets have resolved.
+    each model, naive and weighted failover, an ensemble, the emergency rules, with intervals. With --journal:
+    the decisions of this bot, as far as their markets have resolved.
 
     \b
     Examples:

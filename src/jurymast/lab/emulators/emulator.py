@@ -252,7 +252,10 @@ class ProviderEmulator:
             return "", Finish.STOP
         if fault is Fault.WRONG_SCHEMA:
             return write_wrong_schema(), Finish.STOP
-        text = write_answer(self._forecaster, served, read_prompt(ask.messages), ask.schema)
+        prompt = read_prompt(ask.messages)
+        if fault is Fault.OBEDIENT and prompt.ordered:
+            return prompt.ordered, Finish.STOP
+        text = write_answer(self._forecaster, served, prompt, ask.schema)
         if fault is Fault.CONSTANT:
             return write_constant(text), Finish.STOP
         if fault is Fault.TRUNCATED:

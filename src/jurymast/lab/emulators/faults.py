@@ -69,6 +69,7 @@ class Fault(StrEnum):
     INVALID_JSON = "invalid_json", "HTTP 200 and a body, or stream event, cut inside its JSON"
     WRONG_SCHEMA = "wrong_schema", "valid JSON text with other fields than were asked for"
     CONSTANT = "constant", "every number in the answer is the same, whatever was asked"
+    OBEDIENT = "obedient", "does as a quoted text says: its answer is what stands there after `ANSWER:`"
     SWAPPED_MODEL = "swapped_model", "the answer says that an unlisted model gave it"
 
     @property

@@ -58,6 +58,7 @@ class Forecaster:
         log_odds = self._log_odds(model, prompt)
         if log_odds is None:
             return self._guess(prompt)
+        log_odds = -log_odds if prompt.negated else log_odds
         band = max(BAND_SHARE * self.view(model).noise, DAILY_JITTER)
         probability = _percent(sigmoid(log_odds))
         return Belief(

@@ -33,7 +33,7 @@ CHAIN: Final = (
 )
 """Who is asked, in this order."""
 ANSWER_TOKENS: Final = 450
-"""Of one answer: that of models without long reasoning (KalshiBench, arXiv 2512.16030: medians 254 to 746)."""
+"""Of one answer: without long reasoning medians are 254 to 746 (KalshiBench, arXiv 2512.16030)."""
 HALF_SPREAD: Final = 1 * CENT
 DEPTH: Final = 5_000 * CONTRACT
 VOLUME: Final = 100_000 * CONTRACT

@@ -12,8 +12,8 @@
 | emergency rules | nobody answers: the first model's opinion of an hour ago | the row of CACHED |
 
 Each model is out for a share of the questions, drawn by itself for each. Weights and calibration are learned
-on the half of the events that a question is not in. The stake is the bot's own rule of size with its screen and
-fees, on $10,000 for each question by itself.
+on the half of the events that a question is not in. The stake is the bot's own rule of size with its screen
+and fees, on $10,000 for each question by itself.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the policies came to, with intervals, for programs and for people.
 
-Intervals are 95 % by bootstrap over whole events, the seeds as they are: other questions of the same kind. They
-do not know whether the SIMULATED part is like the world.
+Intervals are 95 % by bootstrap over whole events, the seeds as they are: other questions of the same kind.
+They do not know whether the SIMULATED part is like the world.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def play(
                 naive, weighted = cases.setdefault(pair.case, (Tally(), Tally()))
                 naive.add(event, each.yes, pair.naive)
                 weighted.add(event, each.yes, pair.weighted)
-    return tallies, cases
+    return tallies, dict(sorted(cases.items(), key=lambda case: case[0].startswith("only")))
 
 
 class Resampled:
@@ -175,8 +175,8 @@ def table(facts: Mapping[str, Any]) -> str:
     lines = [
         f"{facts['questions']} questions of {facts['events']} events: real prices and outcomes, models and "
         "books SIMULATED.",
-        f"{facts['seeds']} seeds from {facts['seed']}; each model out for {facts['out']:.0%} of the questions;"
-        " 95 % intervals over events.",
+        f"{facts['seeds']} seeds from {facts['seed']}; each model out for {facts['out']:.0%} of the "
+        "questions; 95 % intervals over events.",
         "",
         _row("policy", "Brier", "log loss", "profit $", "ECE  trades  staked $  $/decision"),
     ]

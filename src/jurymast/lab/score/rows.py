@@ -1,9 +1,9 @@
 """Questions to score on: a file of one's own, in either of two formats, plain or ``.gz``.
 
 The bundled format is that of :mod:`jurymast.exchange.questions`. ForecastBench's ``market_questions.jsonl``
-is read too: its crowd price at freeze time is the market's, a question that was asked several times counts once,
-by its earliest freeze. Questions whose titles differ only in numbers and months are one event, and so are those
-that go on alike after ``Will ... win``, ``be`` and the like.
+is read too. Its crowd price at freeze time is the market's. A question that was asked several times counts
+once, by its earliest freeze. Questions are one event when their titles differ only in numbers and months, or
+go on alike after ``Will ... win``, ``be`` and the like.
 """
 
 from __future__ import annotations
