@@ -8,19 +8,25 @@ from datetime import timedelta
 from pathlib import Path
 
 from jurymast.app.config import BotSection, Config
-from jurymast.app.restart import earlier_run
-from jurymast.domain.decision import Abstain, AbstainReason, Attempt
+from jurymast.app.quality import QualitySection
+from jurymast.app.restart import earlier_run, forecast_records
+from jurymast.domain.decision import Abstain, AbstainReason, Attempt, ForecastRecord
 from jurymast.domain.events import (
     DecisionAbstained,
     Event,
+    ForecastNoted,
+    ForecastScored,
     ModeChanged,
+    OpinionStopped,
     ProbeSent,
     RouteChanged,
     ShadowAnswered,
 )
-from jurymast.domain.provider import ProviderName, Route
+from jurymast.domain.money import CENT
+from jurymast.domain.provider import ProviderName, Route, Tier
 from jurymast.domain.status import EmergencyMode, RouteState
 from jurymast.journal.sqlite import SqliteJournal
+from jurymast.policy.records import ForecastRecords
 from jurymast.policy.restart import Earlier
 from jurymast.testing.clock import START, FakeClock
 
@@ -45,6 +51,51 @@ async def left_by(tmp_path: Path, *events: Event, after_secs: float = 60.0) -> E
 def probe(cost: int, minutes: float = 0.0) -> ProbeSent:
     at = START + timedelta(minutes=minutes)
     return ProbeSent(at=at, route=GROK, healthy=True, detail="", cost=cost)
+
+
+async def test_a_restart_knows_what_models_have_shown(tmp_path: Path) -> None:
+    """Weights, stops and forecasts that wait are folded again from the journal, to the same values."""
+    config = replace(Config(), bot=BotSection(data_dir=str(tmp_path)))
+    live = ForecastRecords()
+    journal = SqliteJournal.open(config.journal_path, clock=FakeClock())
+    try:
+        for number in range(40):
+            record = forecast(f"Q-{number}", pct=60 + number % 30)
+            events: list[Event] = [ForecastNoted(at=START, record=record)]
+            if number % 2:
+                events.append(ForecastScored(at=START, record=record, yes=number % 3 > 0))
+            if number == 39:
+                events.append(OpinionStopped(at=START, model="gpt", evidence=25.0, reason="harm"))
+            for event in events:
+                live.apply(event)
+            await journal.append(*events)
+    finally:
+        await journal.close()
+    again = forecast_records(config)
+    assert again.pending == live.pending
+    for model in ("grok-4.7", "gpt"):
+        assert again.weight(model, Tier.STRONG, "world") == live.weight(model, Tier.STRONG, "world")
+    assert again.weight("grok-4.7", Tier.STRONG).events == 20
+    assert again.weight("gpt", Tier.STRONG).stopped == "harm"
+    trusting = replace(config, quality=QualitySection(trusted=("gpt",)))
+    assert forecast_records(trusting).weight("gpt", Tier.STRONG).stopped == ""
+
+
+def forecast(ticker: str, *, pct: int) -> ForecastRecord:
+    return ForecastRecord(
+        ticker=ticker,
+        event_ticker=ticker,
+        category="world",
+        provider=ProviderName.XAI,
+        model="grok-4.7",
+        tier=Tier.STRONG,
+        probability_pct=pct,
+        market_price=50 * CENT,
+        weight=0.2,
+        calibrated=pct / 100,
+        as_of=START,
+        closes_at=START + timedelta(days=30),
+    )
 
 
 async def test_a_first_run_starts_from_nothing(tmp_path: Path) -> None:

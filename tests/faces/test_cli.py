@@ -133,6 +133,38 @@ class TestStatusAndWhy:
         assert "no journal" in done.stderr
 
 
+class TestScore:
+    def test_a_file_of_ones_own_is_scored(self, tmp_path: Path) -> None:
+        """Questions in, every policy with its interval out, and the pictures beside."""
+        row = {
+            "source": "s", "question": "Will it rain?", "market_price": 0.4, "outcome": 0,
+            "freeze_datetime": "2026-01-01T00:00:00Z", "resolution_date": "2026-02-01",
+        }  # fmt: skip
+        path = tmp_path / "rows.jsonl"
+        path.write_text("".join(json.dumps(row | {"id": str(n)}) + "\n" for n in range(20)))
+        told = answered("score", "--data", str(path), "--seeds", "1", "--plots", str(tmp_path))
+        assert told["questions"] == 20
+        assert {"market price", "failover naive", "failover weighted", "ensemble"} <= told["policies"].keys()
+        assert (tmp_path / "score-profit.svg").exists()
+        path.write_text('{"market_price": 0.4}\n')
+        done = jurymast("score", "--data", str(path))
+        assert done.returncode == 2
+        assert "line 1" in done.stderr
+
+    def test_the_bots_own_record_is_scored(self, ran: Path) -> None:
+        """What waits and what was resolved, from the journal of a bot that ran."""
+        told = answered("score", "--journal", "--data-dir", str(ran))
+        assert told["decisions"] > 0
+        assert told["pending"] + sum(its["forecasts"] for its in told["models"].values()) > 0
+        done = jurymast("score", "--journal", "--data-dir", str(ran))
+        assert "forecasts wait for their markets" in done.stdout
+
+    def test_why_says_what_an_opinion_counted_for(self, ran: Path) -> None:
+        """The weight, how much it was learned from, and where it comes from."""
+        chain = answered("why", "--last", "--data-dir", str(ran))
+        assert "weight 0.10+-0.10, its tier's prior" in chain["chain"][0]["line"]
+
+
 class TestErrors:
     def config(self, tmp_path: Path, text: str) -> Path:
         path = tmp_path / "bot.toml"

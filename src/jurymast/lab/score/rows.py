@@ -13,10 +13,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import msgspec
 
+from jurymast.domain.probability import clamp
 from jurymast.exchange.questions import Question, damaged, load_questions, numbered_lines
 
 _MONTHS: Final = (
@@ -31,6 +32,10 @@ _VERBS: Final = (
     "recognize"
 )
 _GOES_ON: Final = re.compile(rf"will .+? (?:{_VERBS}) (?P<rest>\S+ \S.*)")
+DAY: Final = timedelta(days=1)
+SECOND: Final = timedelta(seconds=1)
+TICK: Final = 0.001
+"""A crowd that is certain is read as one that is a tick short of it: nothing is sold at 0 or 1."""
 TITLE_CHARS_MAX: Final = 500
 TEXT_CHARS_MAX: Final = 1_500
 
@@ -42,36 +47,34 @@ class _Foreign(msgspec.Struct, frozen=True):
     id: str
     question: str
     freeze_datetime: Annotated[datetime, msgspec.Meta(tz=True)]
-    close_datetime: Annotated[datetime, msgspec.Meta(tz=True)]
     resolution_date: str
-    market_price: float
-    outcome: Literal[0, 1]
-    resolution_criteria: str = ""
-    background: str = ""
-    url: str = ""
+    market_price: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+    outcome: float
+    close_datetime: str | None = None
+    resolution_criteria: str | None = None
+    background: str | None = None
+    url: str | None = None
 
     def as_question(self) -> Question:
         """Raises ValueError for what no market can be."""
+        if self.outcome not in {0.0, 1.0}:
+            raise ValueError(f"outcome {self.outcome} is neither 0 nor 1 - at `$.outcome`")
         key = f"{self.source}:{self.id}"
-        listed_at, ends = self.freeze_datetime.astimezone(UTC), self.close_datetime.astimezone(UTC)
-        resolved = datetime.fromisoformat(self.resolution_date).replace(tzinfo=UTC)
-        resolves_at = resolved if resolved > listed_at else listed_at + timedelta(seconds=1)
-        resolves_at = max(resolves_at, resolved + timedelta(days=1) - timedelta(seconds=1))
-        if ends.date() == resolved.date():
-            resolves_at = ends
+        listed_at = self.freeze_datetime.astimezone(UTC)
+        resolves_at = max(_moment(self.resolution_date) + DAY - SECOND, listed_at + SECOND)
         return Question(
-            ticker=f"FB-{self.source[:3].upper()}-{_digest(key)}",
+            ticker=f"FB-{re.sub('[^A-Z]', '', self.source.upper())[:3]}-{_digest(key)}",
             source=self.source,
             source_id=self.id,
             title=self.question.strip()[:TITLE_CHARS_MAX],
-            background=self.background[:TEXT_CHARS_MAX],
-            rules=self.resolution_criteria[:TEXT_CHARS_MAX],
-            url=self.url,
+            background=(self.background or "")[:TEXT_CHARS_MAX],
+            rules=(self.resolution_criteria or "")[:TEXT_CHARS_MAX],
+            url=self.url or "",
             category="other",
             listed_at=listed_at,
-            close_time=max(ends, resolves_at),
+            close_time=max(_close(self.close_datetime) or resolves_at, resolves_at),
             resolves_at=resolves_at,
-            crowd_probability=self.market_price,
+            crowd_probability=clamp(self.market_price, TICK, 1 - TICK),
             outcome=bool(self.outcome),
             event_ticker=f"EV-{_digest(_alike(self.question))}",
         )
@@ -88,6 +91,8 @@ def read_rows(path: Path) -> tuple[Question, ...]:
         return load_questions(path)
     found: dict[str, Question] = {}
     for number, line in numbered_lines(path):
+        if not line.strip():
+            continue
         try:
             question = _DECODER.decode(line).as_question()
         except (msgspec.MsgspecError, ValueError, OverflowError) as error:
@@ -96,6 +101,17 @@ def read_rows(path: Path) -> tuple[Question, ...]:
         if known is None or question.listed_at < known.listed_at:
             found[question.ticker] = question if known is None else replace(question, ticker=known.ticker)
     return tuple(found.values())
+
+
+def _moment(text: str) -> datetime:
+    """A date, or a date with its time, in UTC. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _close(text: str | None) -> datetime | None:
+    """When trading was to end, where that is told."""
+    return None if text is None or text in {"", "N/A"} else _moment(text)
 
 
 def _alike(title: str) -> str:
