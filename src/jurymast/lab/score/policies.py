@@ -8,7 +8,8 @@
 | failover naive | what whoever answers says | weight 1 |
 | failover weighted | market and whoever answers, by weight | the bot's, with the share of a stand-in |
 | failover by tier | the same without any record: the tier's prior | the same |
-| ensemble | every model that counts, by record, and the market | the bot's |
+| first and a second | both models by record, and the market | the bot's, none where they differ |
+| ensemble | all of them, by record, and the market | the same |
 | emergency rules | nobody answers: the first model's opinion of an hour ago | the row of CACHED |
 
 Each model is out for a share of the questions, drawn by itself for each. Weights and calibration are learned
@@ -137,7 +138,8 @@ def results_of(asked: Asked, learned: Sequence[Learned], seed: int, out: float) 
     found[NAIVE] = _naive(asked, answering)
     found[WEIGHTED] = _failover(asked, answering, weights)
     found["failover by tier"] = _failover(asked, answering, [TIER_WEIGHTS[each.tier] for each in asked.said])
-    found["ensemble"] = _ensemble(asked, weights)
+    found["first and a second"] = _together(asked, weights, 2)
+    found["ensemble"] = _together(asked, weights, len(CHAIN))
     found["emergency rules"] = _emergency(asked, weights[0])
     return found
 
@@ -187,15 +189,16 @@ def _weighed(asked: Asked, said: Said, weight: Weight, instead_of: Weight | None
     return _played(asked, decision, TABLE[EmergencyMode.NORMAL])
 
 
-def _ensemble(asked: Asked, weights: Sequence[Weight]) -> Result:
-    first, *others = asked.said
+def _together(asked: Asked, weights: Sequence[Weight], count: int) -> Result:
+    """The first of the chain with the opinions of those behind it."""
+    first, *others = asked.said[:count]
     beside = tuple(
         Opinion(said.route, said.route.model, said.tier, said.forecast.probability_pct, weight)
-        for said, weight in zip(others, weights[1:], strict=True)
+        for said, weight in zip(others, weights[1:count], strict=True)
     )
     decision = replace(decision_on(asked, first, weight=weights[0]), beside=beside)
     result = _played(asked, decision, TABLE[EmergencyMode.NORMAL])
-    return replace(result, cost=sum(said.cost for said in asked.said))
+    return replace(result, cost=sum(said.cost for said in asked.said[:count]))
 
 
 def _emergency(asked: Asked, weight: Weight) -> Result:
