@@ -33,6 +33,7 @@ from jurymast.domain.events import (
     ProviderChanged,
     RunStarted,
     RunStopped,
+    SecondOpinionGiven,
     ShadowAnswered,
     StateChanged,
 )
@@ -53,6 +54,7 @@ TOLD_BY: Final[tuple[type[Event], ...]] = (
     ProviderChanged,
     RunStarted,
     RunStopped,
+    SecondOpinionGiven,
     ShadowAnswered,
     StateChanged,
 )
@@ -235,7 +237,7 @@ class History:
                 tally.probes += 1
                 tally.probes_failed += not event.healthy
                 tally.cost += event.cost
-            case ShadowAnswered():
+            case ShadowAnswered() | SecondOpinionGiven():
                 tally = hour.of(event.route.provider)
                 tally.shadows += 1
                 tally.cost += event.cost
