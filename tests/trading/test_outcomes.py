@@ -46,7 +46,7 @@ class World:
         for record in records or [said(ticker) for ticker in tickers]:
             self.records.apply(ForecastNoted(at=START, record=record))
         recorder = Recorder(self.journal, Portfolio())
-        self.outcomes = Outcomes(self.line, self.records, recorder, clock=self.clock)  # type: ignore[arg-type]  # a tap
+        self.outcomes = Outcomes(self.line, self.records, recorder, clock=self.clock)  # type: ignore[arg-type]  # a tap, duck-typed
 
     def told(self, kind: type) -> list:  # type: ignore[type-arg]  # of that kind
         return [row.event for row in self.journal.read((kind,))]
