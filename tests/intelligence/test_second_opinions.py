@@ -11,6 +11,7 @@ from jurymast.domain.money import CENT, CONTRACT, USD
 from jurymast.domain.provider import ProviderName
 from jurymast.lab.rig import MODELS, Rig, rig
 from jurymast.policy.second import SecondSettings
+from jurymast.policy.spending import spending
 
 XAI, OPENAI, LOCAL = ProviderName.XAI, ProviderName.OPENAI, ProviderName.LOCAL
 BOTH = SecondSettings(second=True, negate=True, negate_from=0, bankroll=10**6 * USD)
@@ -62,6 +63,15 @@ async def test_another_provider_and_the_negation_are_asked() -> None:
         noted = {event.record.model: event.record for event in lab.events if isinstance(event, ForecastNoted)}
         assert noted[other.model].shadow
         assert not noted[answer.served_model].shadow
+
+
+async def test_what_they_cost_is_told_for_what_it_was() -> None:
+    """Folded from the journal, the spend is what the providers were paid, the second opinions by name."""
+    async with rig(second=BOTH) as lab:
+        await decided(lab)
+        told = spending(lab.events, "provider")
+        assert told.total.cost == lab.fallback.providers.get_total_cost()
+        assert told.purposes["second_opinion"].cost == sum(event.cost for event in given(lab)) > 0
 
 
 async def test_a_second_opinion_that_fails_leaves_the_decision_as_it_was() -> None:

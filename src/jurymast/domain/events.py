@@ -115,6 +115,7 @@ class SecondOpinionGiven(Event):
     worth: Micros
     secs: float
     cost: Micros
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -147,8 +147,8 @@ class FallbackManager:
     ) -> Answered[Value] | Unanswered:
         """Ask until a route gives an answer that ``validate`` accepts, or time and sends run out.
 
-        ``market`` is whose caps of AI money count. With ``compare`` an idle route may be asked the same in shadow; it completes what is told of that by
-        what only the asker can read in the two answers.
+        ``market`` is whose caps of AI money count. With ``compare`` an idle route may be asked the same in
+        shadow; it completes what is told of that by what only the asker can read in the two answers.
         """
         walk = self.core.begin(
             self._clock.monotonic(),

@@ -82,7 +82,7 @@ class SecondOpinions:
         record = self._another(decision, request, value)
         if record is None:
             return None
-        answer = await self._ask(record, request, evidence, timeout_secs)
+        answer = await self._ask(record, request, evidence, timeout_secs, decision.ticker)
         self._tell(decision, record.route, answer, value, negated=False)
         if answer is None or answer.response is None or not isinstance(answer.value, Forecast):
             return None
@@ -105,9 +105,9 @@ class SecondOpinions:
         """What the same model gives the negated question."""
         record = self._fallback.core.health.records.get(decision.route)
         request = forecast_request(snapshot, evidence, negated=True)
-        if record is None or not self._fallback.providers.at_ease(request, decision.route):
+        if record is None or not self._fallback.providers.at_ease(request, decision.route, decision.ticker):
             return None
-        answer = await self._ask(record, request, evidence, timeout_secs)
+        answer = await self._ask(record, request, evidence, timeout_secs, decision.ticker)
         self._tell(decision, record.route, answer, 0, negated=True)
         if answer is None or answer.response is None or not isinstance(answer.value, Forecast):
             return None
@@ -125,12 +125,19 @@ class SecondOpinions:
             record = health.records[spec.route]
             if record.sick or not candidate.health.usable:
                 continue
-            if value > providers.worst_case(request, spec.route) and providers.at_ease(request, spec.route):
+            if value > providers.worst_case(request, spec.route) and providers.at_ease(
+                request, spec.route, decision.ticker
+            ):
                 return record
         return None
 
     async def _ask(
-        self, record: Record, request: AIRequest, evidence: tuple[EvidenceItem, ...], timeout_secs: float
+        self,
+        record: Record,
+        request: AIRequest,
+        evidence: tuple[EvidenceItem, ...],
+        timeout_secs: float,
+        market: str,
     ) -> Beside[_Answer] | None:
         source_ids = {item.source_id for item in evidence}
 
@@ -139,7 +146,7 @@ class SecondOpinions:
 
         fallback = self._fallback
         return await ask_beside(
-            fallback.providers, fallback.core, self._clock, record, request, validate, timeout_secs
+            fallback.providers, fallback.core, self._clock, record, request, validate, timeout_secs, market
         )
 
     def _tell(
@@ -167,6 +174,7 @@ class SecondOpinions:
                 worth=value,
                 secs=answer.secs,
                 cost=answer.cost,
+                estimated=answer.estimated,
             )
         )
 

@@ -24,8 +24,8 @@ from jurymast.lab.world import QuestionOracle
 from jurymast.policy.deadline import WorkSettings
 from jurymast.policy.detector import DetectorSettings
 from jurymast.policy.ladder import LadderSettings
-from jurymast.ports import Books, Clock
 from jurymast.policy.second import SecondSettings
+from jurymast.ports import Books, Clock
 from jurymast.testing.clock import FakeClock
 
 EMULATED_KEY = Secret("emulated")

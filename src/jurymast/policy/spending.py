@@ -18,13 +18,14 @@ from jurymast.domain.events import (
     Event,
     OrderIntended,
     ProbeSent,
+    SecondOpinionGiven,
     ShadowAnswered,
 )
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import Route
 from jurymast.domain.word import Word
 
-KINDS: Final = (DecisionMade, DecisionAbstained, ProbeSent, ShadowAnswered, OrderIntended)
+KINDS: Final = (DecisionMade, DecisionAbstained, ProbeSent, ShadowAnswered, SecondOpinionGiven, OrderIntended)
 """Events that tell of spending, or of what came of it."""
 
 
@@ -36,10 +37,18 @@ class Purpose(Word):
     HEDGE_LOSER = "hedge_loser"
     PROBE = "probe"
     SHADOW = "shadow"
+    SECOND_OPINION = "second_opinion"
 
 
 _PURPOSES: Final = {"answered": Purpose.DECISION, "failed": Purpose.FAILED}
 """By what became of an attempt of a decision. Any other was given up: another answered, or time ran out."""
+
+_BESIDE: Final[dict[type[Event], Purpose]] = {
+    ProbeSent: Purpose.PROBE,
+    ShadowAnswered: Purpose.SHADOW,
+    SecondOpinionGiven: Purpose.SECOND_OPINION,
+}
+"""Of requests beside the decisions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +134,11 @@ def charges(event: Event) -> Iterator[Charge]:
                         market=source.ticker,
                         rung=source.rung.value,
                     )
-        case ProbeSent() | ShadowAnswered():
-            probe = isinstance(event, ProbeSent)
+        case ProbeSent() | ShadowAnswered() | SecondOpinionGiven():
             yield Charge(
                 at=event.at,
                 route=event.route,
-                purpose=Purpose.PROBE if probe else Purpose.SHADOW,
+                purpose=_BESIDE[type(event)],
                 known=0 if event.estimated else event.cost,
                 estimated=event.cost if event.estimated else 0,
                 uncertain=0,

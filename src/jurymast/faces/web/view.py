@@ -21,6 +21,8 @@ from jurymast.domain.events import (
     DecisionMade,
     Event,
     FailedOver,
+    ForecastNoted,
+    ForecastScored,
     MarketScreened,
     OrderIntended,
     ProbeSent,
@@ -49,7 +51,9 @@ SPANS: Final = OrderedDict(
 BARS: Final = 60
 PAST_SECS: Final = 20.0
 """How old the history on a page may be: bars and trends move slowly."""
-_NOISE: Final = (CycleFinished, MarketScreened, ProbeSent, RouteChanged, ShadowAnswered)
+_NOISE: Final = (
+    CycleFinished, ForecastNoted, ForecastScored, MarketScreened, ProbeSent, RouteChanged, ShadowAnswered
+)  # fmt: skip
 _TOLD: Final = tuple(kind for kind in codec.KINDS.values() if kind not in _NOISE)
 
 
