@@ -10,16 +10,22 @@ from typing import Any
 
 import pytest
 
+from jurymast.domain.decision import ForecastRecord
 from jurymast.domain.errors import BundleError
+from jurymast.domain.events import ForecastScored
 from jurymast.domain.money import CONTRACT, PAYOUT
-from jurymast.domain.provider import Tier
+from jurymast.domain.provider import ProviderName, Tier
 from jurymast.exchange.questions import Question, load_bundle
+from jurymast.journal.sqlite import SqliteJournal
+from jurymast.lab.score.journal import scored
+from jurymast.lab.score.journal import table as journal_table
 from jurymast.lab.score.models import CHAIN, ask, decision_on
 from jurymast.lab.score.plots import write_plots
 from jurymast.lab.score.policies import CERTAIN, EQUITY, NAIVE, WEIGHTED, fold_of, learn, results_of
 from jurymast.lab.score.report import figures, table
 from jurymast.lab.score.rows import read_rows
 from jurymast.policy import fees
+from jurymast.testing.clock import START, FakeClock
 
 ROW = {
     "forecast_due_date": "2025-10-26", "source": "manifold", "id": "abc", "question": "Will it rain in May?",
@@ -163,3 +169,23 @@ def test_one_question_has_no_interval() -> None:
     told = figures(one, seed=0, seeds=1, out=0.5)
     assert told["policies"]["market price"]["brier"]["low"] is None
     assert table(told)
+
+
+async def test_a_journal_is_scored_by_model(tmp_path: Path) -> None:
+    """Each market once, against the price then; what was scored twice counts once."""
+    path = tmp_path / "journal.db"
+    journal = SqliteJournal.open(path, clock=FakeClock())
+    for number in range(10):
+        record = ForecastRecord(
+            f"Q-{number}", f"E-{number}", "world", ProviderName.XAI, "grok-4.7", Tier.STRONG, 80,
+            500_000, 0.2, 0.8, START, START, simulated=True,
+        )  # fmt: skip
+        event = ForecastScored(at=START, record=record, yes=number > 2)
+        await journal.append(event, event)
+    await journal.close()
+    told = scored(path)
+    its = told["models"]["grok-4.7"]
+    assert (its["forecasts"], its["events"], its["simulated"]) == (10, 10, True)
+    assert its["brier"] == pytest.approx((7 * 0.04 + 3 * 0.64) / 10)
+    assert its["market_brier"] == pytest.approx(0.25)
+    assert "SIMULATED" in journal_table(told)

@@ -18,7 +18,7 @@ from jurymast.policy.skill import Estimate, Outcome, log_gain, per_event, shrunk
 
 def scored(path: Path) -> dict[str, Any]:
     """Every model of a journal, ready for JSON. Gains are over the market's price: above 0 it was beaten."""
-    records, scored_of = ForecastRecords(), dict[str, list[tuple[ForecastRecord, bool]]]()
+    records, scored_of = ForecastRecords(), dict[str, dict[str, tuple[ForecastRecord, bool]]]()
     cost, decisions, last = 0, 0, dict[str, ForecastRecord]()
     with JournalReader(path) as reader:
         for row in reader.scan([ForecastNoted, ForecastScored, OpinionStopped, DecisionMade]):
@@ -27,7 +27,7 @@ def scored(path: Path) -> dict[str, Any]:
                     cost, decisions = cost + decision.cost, decisions + 1
                     continue
                 case ForecastScored(record=record, yes=yes) if yes is not None:
-                    scored_of.setdefault(record.model, []).append((record, yes))
+                    scored_of.setdefault(record.model, {}).setdefault(record.ticker, (record, yes))
                     last[record.model] = record
                 case _:
                     pass
@@ -37,7 +37,8 @@ def scored(path: Path) -> dict[str, Any]:
         "cost_usd_per_decision": cost / USD / decisions if decisions else None,
         "pending": sum(map(len, records.pending.values())),
         "models": {
-            model: _model(records, last[model], theirs) for model, theirs in sorted(scored_of.items())
+            model: _model(records, last[model], list(theirs.values()))
+            for model, theirs in sorted(scored_of.items())
         },
     }
 
