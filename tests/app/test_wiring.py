@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from jurymast.app.config import BotSection, Config, LabSection, ProvidersSection
+from jurymast.app.config import BotSection, Config, LabSection
+from jurymast.app.models_config import ProvidersSection
 from jurymast.app.wiring import Bot, build, provider_configs
 from jurymast.domain.errors import ConfigError, ExchangeUnavailable, JournalLocked, JournalUnwritable
 from jurymast.domain.events import CycleFinished, DecisionMade, Event, FaultInjected

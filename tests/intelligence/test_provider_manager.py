@@ -11,7 +11,7 @@ import pytest
 from jurymast.domain.decision import Abstain, Decision
 from jurymast.domain.errors import ProviderError
 from jurymast.domain.money import USD, Micros
-from jurymast.domain.provider import AIRequest, FailureKind, Message, ProviderName, Route, Tier, Usage
+from jurymast.domain.provider import AIRequest, FailureKind, Message, ProviderName, Route, Tier
 from jurymast.domain.status import EmergencyMode
 from jurymast.intelligence.prompts import forecast_request
 from jurymast.intelligence.provider_manager import BudgetSpentError, ProviderManager, RouteStats
@@ -37,13 +37,10 @@ def question_of(lab: Rig, index: int = 0) -> AIRequest:
     return forecast_request(lab.snapshot(index), ())
 
 
-def bill(manager: ProviderManager, name: ProviderName, before: Ledger, after: Ledger) -> Micros:
-    """What the vendor's own counts come to, for one request, by the price list."""
+def bill(before: Ledger, after: Ledger) -> Micros:
+    """What the vendor bills, by its own tariff, for at most one request."""
     assert after.billed - before.billed <= 1
-    usage = Usage(
-        input=after.input_tokens - before.input_tokens, output=after.output_tokens - before.output_tokens
-    )
-    return manager.catalogue.price(MODELS[name][0]).cost(usage) if name is not LOCAL else 0
+    return after.bill - before.bill
 
 
 async def ask(lab: Rig, name: ProviderName, index: int = 0, timeout_secs: float = TIMEOUT_SECS) -> None:
@@ -60,7 +57,7 @@ class TestBills:
             for index in range(5):
                 before = lab.fleet.ledger(name)
                 await ask(lab, name, index)
-                due += bill(manager, name, before, lab.fleet.ledger(name))
+                due += bill(before, lab.fleet.ledger(name))
             books = lab.fleet.ledger(name)
         assert books.billed == 5
         assert due > 0 or name is LOCAL
@@ -75,7 +72,7 @@ class TestBills:
         async with rig(providers=[name]) as lab:
             before = lab.fleet.ledger(name)
             decision = await lab.ask()
-            assert decision.cost == bill(manager_of(lab), name, before, lab.fleet.ledger(name)) > 0
+            assert decision.cost == bill(before, lab.fleet.ledger(name)) > 0
 
     @pytest.mark.parametrize("name", CLOUDS)
     async def test_a_probe_is_booked_too(self, name: ProviderName) -> None:
@@ -84,7 +81,7 @@ class TestBills:
             manager = manager_of(lab)
             before = lab.fleet.ledger(name)
             result = await manager.probe(route_to(name), timeout_secs=TIMEOUT_SECS)
-            due = bill(manager, name, before, lab.fleet.ledger(name))
+            due = bill(before, lab.fleet.ledger(name))
         assert result.is_healthy
         assert result.cost == manager.budget.spent == manager.get_total_cost() == due > 0
 
@@ -97,7 +94,7 @@ class TestBills:
             before = lab.fleet.ledger(name)
             with pytest.raises(ProviderError) as caught:
                 await ask(lab, name)
-            due = bill(manager, name, before, lab.fleet.ledger(name))
+            due = bill(before, lab.fleet.ledger(name))
         assert caught.value.failure.kind is FailureKind.TRUNCATED
         assert caught.value.cost == manager.budget.spent == due > 0
 
@@ -309,7 +306,7 @@ class TestLists:
             request = AIRequest((Message("user", "Say something."),), max_output_tokens=200)
             before = lab.fleet.ledger(XAI)
             response = await manager_of(lab).make_request(request, route_to(XAI), timeout_secs=TIMEOUT_SECS)
-            due = bill(manager_of(lab), XAI, before, lab.fleet.ledger(XAI))
+            due = bill(before, lab.fleet.ledger(XAI))
         assert response.content
         assert response.simulated
         assert response.cost == due

@@ -97,6 +97,7 @@ def test_kinds_are_stable() -> None:
     assert sorted(codec.KINDS) == [
         "api_drifted",
         "budget_crossed",
+        "canary_finished",
         "cycle_finished",
         "decision_abstained",
         "decision_made",
@@ -110,6 +111,9 @@ def test_kinds_are_stable() -> None:
         "forecast_scored",
         "market_screened",
         "mode_changed",
+        "model_noticed",
+        "model_swapped",
+        "models_listed",
         "opinion_stopped",
         "order_changed",
         "order_filled",

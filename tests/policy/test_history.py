@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from history_world import START, abstained, cycle, decided, provider_is, started, stopped
 from jurymast.domain.decision import AbstainReason, Attempt, Rung
-from jurymast.domain.events import Event, ModeChanged, ProbeSent
+from jurymast.domain.events import CanaryFinished, Event, ModeChanged, ProbeSent
 from jurymast.domain.money import USD
 from jurymast.domain.provider import FailureKind, ProviderName, Route
 from jurymast.domain.status import EmergencyMode, ProviderStatus
@@ -49,6 +49,7 @@ def test_an_hour_counts_what_happened_in_it() -> None:
         abstained(at(4), AbstainReason.ALL_PROVIDERS_FAILED),
         decided(at(5), rung=Rung.CACHED),
         ProbeSent(at=at(6), route=XAI, healthy=False, detail="", cost=3),
+        CanaryFinished(at=at(6), route=XAI, served="x", answers=(), shift=None, changed=False, cost=40),
         decided(at(61)),
     )
     first, second = (history.hours[START + timedelta(hours=hour)] for hour in (0, 1))
@@ -56,7 +57,7 @@ def test_an_hour_counts_what_happened_in_it() -> None:
     assert second.rungs == {"primary": 1}
     assert (first.answered, first.unanswered, first.availability) == (2, 2, 0.5)
     assert (first.of("xai").sent, first.of("xai").failed, first.of("xai").probes_failed) == (1, 1, 1)
-    assert (first.of("openai").answered, first.of("openai").cost, first.cost) == (1, 2_000, 2_003)
+    assert (first.of("openai").answered, first.of("openai").cost, first.cost) == (1, 2_000, 2_043)
     assert "local" not in first.providers
     assert first.of("openai").quantile(0.5) == min(secs for secs in LATENCY_SECS if secs >= 1.0)
 

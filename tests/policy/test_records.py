@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,9 +11,9 @@ from hypothesis import strategies as st
 from policy_world import NOW
 
 from jurymast.domain.decision import ForecastRecord
-from jurymast.domain.events import Event, ForecastNoted, ForecastScored, OpinionStopped
+from jurymast.domain.events import CanaryFinished, Event, ForecastNoted, ForecastScored, OpinionStopped
 from jurymast.domain.money import CENT
-from jurymast.domain.provider import ProviderName, Tier
+from jurymast.domain.provider import ProviderName, Route, Tier
 from jurymast.policy import records as rules
 from jurymast.policy.quality import TIER_WEIGHTS
 from jurymast.policy.records import ForecastRecords
@@ -124,6 +125,24 @@ def test_a_stopped_model_counts_for_nothing_until_it_is_trusted() -> None:
     weight = again.weight(model, Tier.STRONG)
     assert (weight.used, weight.lower, weight.stopped) == (0.0, 0.0, "it harmed")
     assert folded(*harmful, stop, trusted=(model,)).weight(model, Tier.STRONG).stopped == ""
+
+
+def test_a_model_that_has_changed_in_secret_begins_anew() -> None:
+    """What a canary finds ends the record of that name, pending forecasts too, and of no other."""
+    outcomes = [scored(record(f"M-{n}", model)) for n in range(30) for model in ("grok-4.7", "other")]
+    pending = [noted(record("P", "grok-4.7")), noted(record("P", "other"))]
+    before = folded(*outcomes, *pending)
+    finding = CanaryFinished(
+        at=NOW, route=Route(ProviderName.XAI, "grok-4.7"), served="grok-4.7", answers=(), shift=0.9,
+        changed=True, cost=0,
+    )  # fmt: skip
+    after = folded(*outcomes, *pending, finding)
+    assert before.weight("grok-4.7", Tier.STRONG) != TIER_WEIGHTS[Tier.STRONG]
+    assert after.weight("grok-4.7", Tier.STRONG) == TIER_WEIGHTS[Tier.STRONG]
+    assert after.weight("other", Tier.STRONG) == before.weight("other", Tier.STRONG)
+    assert [each.model for each in after.pending["P"]] == ["other"]
+    calm = replace(finding, changed=False)
+    assert known(folded(*outcomes, *pending, calm)) == known(before)
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,13 +9,15 @@ from pathlib import Path
 
 from jurymast.app.budgets import BudgetSection
 from jurymast.app.mode_settings import CELLS, ModeSection
+from jurymast.app.models_config import ModelsSection, PriceSection, ProvidersSection, catalogue_of
 from jurymast.app.quality import QualitySection
 from jurymast.app.settings import REQUIRED, bounded, documented
 from jurymast.domain.money import usd
-from jurymast.domain.provider import ProviderConfig, ProviderName, Secret
+from jurymast.domain.provider import Secret
 from jurymast.domain.status import EmergencyMode
 from jurymast.exchange.embedded.server.limits import TIERS
 from jurymast.exchange.kalshi.hosts import Environment
+from jurymast.intelligence.providers.catalogue import Catalogue
 from jurymast.policy.deadline import WorkSettings
 from jurymast.policy.detector import DetectorSettings
 from jurymast.policy.emergency import (
@@ -260,71 +262,6 @@ class LabSection:
 
 
 @dataclass(frozen=True, slots=True)
-class InstanceSection:
-    """One of several keys, regions or servers of a provider. What is empty is the provider's own."""
-
-    base_url: str = documented("", doc="up to and with /v1; empty for the provider's")
-    api_key: Secret = documented(
-        Secret(), doc='{ env = "NAME" } or { file = "PATH" }; empty for the provider\'s'
-    )
-    weight: float = bounded(1.0, low=0.01, high=1_000.0, unit="", doc="share of the work")
-    edge: str = documented("", doc="what it stands behind; empty for the provider's")
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderSection:
-    """One provider. Without a key, a provider that needs one is left out."""
-
-    base_url: str = documented(REQUIRED, doc="up to and with /v1")
-    models: tuple[str, ...] = documented(REQUIRED, doc="in order of preference")
-    priority: int = bounded(REQUIRED, low=0, high=1_000, unit="", doc="the smallest is asked first")
-    enabled: bool = documented(True, doc="whether it may be asked")
-    api_key: Secret = documented(Secret(), doc='{ env = "NAME" } or { file = "PATH" }, never the key itself')
-    max_concurrent: int = bounded(8, low=1, high=1_000, unit="", doc="requests under way at once")
-    context_tokens: int = bounded(
-        0, low=0, high=100_000_000, unit="tokens", doc="its models hold; 0 leaves it to the price list"
-    )
-    stream: bool = documented(True, doc="stream answers, so that a stall is seen early")
-    edge: str = documented("internet", doc="what it stands behind; providers of one edge may fail together")
-    instances: dict[str, InstanceSection] = documented({}, doc="several keys, regions or servers, by name")
-
-    def configs(self, name: ProviderName) -> tuple[ProviderConfig, ...]:
-        """The same as the provider layer wants it, one per instance."""
-        return tuple(
-            ProviderConfig(
-                name=name,
-                base_url=instance.base_url or self.base_url,
-                models=self.models,
-                priority=self.priority,
-                api_key=instance.api_key or self.api_key,
-                max_concurrent=self.max_concurrent,
-                context_tokens=self.context_tokens or None,
-                stream=self.stream,
-                instance=label,
-                weight=instance.weight,
-                edge=instance.edge or self.edge,
-            )
-            for label, instance in (self.instances or {"": InstanceSection()}).items()
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class ProvidersSection:
-    """The four providers, in order of default priority. Model ids checked on 2026-11-23."""
-
-    xai: ProviderSection = ProviderSection("https://api.x.ai/v1", ("grok-4.3",), 1)
-    openai: ProviderSection = ProviderSection("https://api.openai.com/v1", ("gpt-6.1-terra",), 2)
-    anthropic: ProviderSection = ProviderSection("https://api.anthropic.com/v1", ("claude-sonnet-5-5",), 3)
-    local: ProviderSection = ProviderSection(
-        "http://127.0.0.1:11434/v1", ("llama3.1:8b",), 4, edge="this machine"
-    )
-
-    def enabled(self) -> dict[ProviderName, ProviderSection]:
-        sections = {name: getattr(self, name.value) for name in ProviderName}
-        return {name: section for name, section in sections.items() if section.enabled}
-
-
-@dataclass(frozen=True, slots=True)
 class Config:
     """The whole configuration."""
 
@@ -342,12 +279,15 @@ class Config:
     quality: QualitySection = QualitySection()
     lab: LabSection = LabSection()
     providers: ProvidersSection = ProvidersSection()
+    models: ModelsSection = ModelsSection()
+    prices: dict[str, PriceSection] = documented({}, doc="of models by id, before those that ship")
 
     def __post_init__(self) -> None:
         if self.trading.decision_deadline_secs < self.failover.attempt_secs_min:
             raise ValueError(
                 "trading.decision_deadline_secs is below failover.attempt_secs_min: nobody could be asked"
             )
+        catalogue_of(self.prices)
         if bold := risks_without_judgement(self.table):
             raise ValueError(f"modes.{bold[0]}.entries is true: without judgement no new risk may be taken")
         if looser := looser_pairs(self.table):
@@ -367,6 +307,11 @@ class Config:
     def table(self) -> dict[EmergencyMode, ModeRules]:
         """What each mode may do, as the rules want it."""
         return {mode: self.modes[mode].rules(mode) for mode in EmergencyMode}
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Models and prices, the operator's before those that ship. A new one each time."""
+        return catalogue_of(self.prices)
 
     @property
     def data_dir(self) -> Path:

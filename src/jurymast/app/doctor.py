@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
+from itertools import groupby
 from typing import Final
 
 from jurymast.app.config import Config
 from jurymast.app.control import ControlFile
 from jurymast.app.exchange import open_reach
+from jurymast.app.model_table import NOTHING_KNOWN, Known, ModelRow, asked, remembered, table
 from jurymast.domain.errors import ExchangeError, JournalError, JurymastError
 from jurymast.domain.events import RunStarted
+from jurymast.domain.provider import ProviderName
 from jurymast.domain.status import TradingState
 from jurymast.exchange.kalshi.exchange import KalshiExchange
 from jurymast.journal.budget_file import read_accounts
 from jurymast.journal.queries import JournalReader
+from jurymast.policy.retirement import stage
 from jurymast.ports import Clock
 
 ROOM_BYTES_MIN: Final = 50 * 1024 * 1024
@@ -33,6 +38,9 @@ class Health(StrEnum):
     WARN = "warn"
     FAIL = "fail"
     SKIP = "skip"
+
+
+_SEVERITY: Final = (Health.OK, Health.SKIP, Health.WARN, Health.FAIL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,7 @@ async def examine(config: Config, *, clock: Clock, exchange: KalshiExchange | No
         _journal(config),
         _budget(config, clock),
         _demands(config, clock),
+        *_models(config, clock, await _known(config, clock)),
     ]
     async with AsyncExitStack() as stack:
         if exchange is None:
@@ -111,6 +120,42 @@ def _demands(config: Config, clock: Clock) -> Check:
     assert demands.state is not None  # noqa: S101 (narrowing: a floor has its demand)
     cure = "jurymast resume --reason ..."
     return Check("demands", Health.WARN, f"{demands.floor}: {demands.state.reason}", cure)
+
+
+async def _known(config: Config, clock: Clock) -> Known:
+    """What is known of the models, their vendors asked where there are any."""
+    try:
+        known = remembered(config)
+    except JournalError:  # has its own row
+        known = NOTHING_KNOWN
+    return known if config.lab.emulate else await asked(config, clock, known)
+
+
+def _models(config: Config, clock: Clock, known: Known) -> Iterator[Check]:
+    """A row for each provider with what is wrong with its models first; their lists were asked, for free."""
+    today = clock.utc_now().date()
+    for provider, rows in groupby(table(config, known), key=lambda row: row.provider):
+        why = "emulated, there is nobody to ask" if config.lab.emulate else "not asked: no key"
+        found = [_model(row, today, why) for row in rows]
+        worst = max(found, key=lambda check: _SEVERITY.index(check.health))
+        finding = "; ".join(check.finding for check in found)
+        yield Check(provider.value, worst.health, finding, worst.cure)
+
+
+def _model(row: ModelRow, today: date, unasked: str) -> Check:
+    name = row.model
+    if row.price is None and row.provider is not ProviderName.LOCAL:
+        return Check(name, Health.FAIL, f"{name} has no price", f"add [prices.{name!r}] or use another")
+    if row.listed is False:
+        return Check(name, Health.WARN, f"{name} is not listed", "configure one that `jurymast models` lists")
+    if row.ends_on is not None and (days := stage(row.ends_on, today)) is not None:
+        health = Health.WARN if days else Health.FAIL
+        return Check(name, health, f"{name} ends on {row.ends_on}", "configure its successor")
+    if row.notice:
+        return Check(name, Health.WARN, row.notice, f"write {name} in the configuration")
+    if row.listed is None:
+        return Check(name, Health.SKIP, f"{name}: {row.failure or unasked}")
+    return Check(name, Health.OK, f"{name} is listed")
 
 
 async def _keys(exchange: KalshiExchange) -> Check:

@@ -9,6 +9,7 @@ from typing import Final
 from jurymast.app.config import Config
 from jurymast.domain.decision import Abstain, Decision
 from jurymast.domain.events import (
+    CanaryFinished,
     CycleFinished,
     DecisionAbstained,
     DecisionMade,
@@ -39,7 +40,14 @@ from jurymast.policy.records import ForecastRecords
 from jurymast.policy.restart import Earlier
 from jurymast.ports import Clock
 
-_PAID: Final = (DecisionMade, DecisionAbstained, ProbeSent, ShadowAnswered, SecondOpinionGiven)
+_PAID: Final = (
+    DecisionMade,
+    DecisionAbstained,
+    ProbeSent,
+    ShadowAnswered,
+    SecondOpinionGiven,
+    CanaryFinished,
+)
 FORECASTS_READ_MAX: Final = 5_000
 """Of forecasts noted, and of those scored, the newest: a start stays fast whatever the journal's age."""
 STOPS_READ_MAX: Final = 1_000
@@ -87,6 +95,7 @@ def forecast_records(config: Config) -> ForecastRecords:
                 (ForecastNoted, FORECASTS_READ_MAX),
                 (ForecastScored, FORECASTS_READ_MAX),
                 (OpinionStopped, STOPS_READ_MAX),
+                (CanaryFinished, STOPS_READ_MAX),
             )
         ]
     for recorded in sorted(itertools.chain(*newest), key=lambda recorded: recorded.seq):
@@ -127,7 +136,7 @@ def _cost(event: Event) -> Micros:
             return event.decision.cost + _uncertain(event.decision)
         case DecisionAbstained():
             return event.abstain.cost + _uncertain(event.abstain)
-        case ProbeSent() | ShadowAnswered() | SecondOpinionGiven():
+        case ProbeSent() | ShadowAnswered() | SecondOpinionGiven() | CanaryFinished():
             return event.cost
         case _:
             return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from jurymast.app.config import BotSection, Config, FailoverSection, LabSection, TradingSection
+from jurymast.app.models_config import ModelsSection
 from jurymast.exchange.embedded.server.limits import UNLIMITED
 
 CYCLE_SECS: Final = 30.0
@@ -30,5 +31,6 @@ def staged(
             failover, attempt_secs_max=2.0, attempt_secs_min=0.2, probe_timeout_secs=2.0,
             shadow_secs=0.0, shadow_free_secs=0.0,
         ),
+        models=ModelsSection(canary_days=0.0),
         lab=LabSection(emulate=True, weather=False, control_port=0, latency_scale=latency_scale),
     )  # fmt: skip

@@ -12,8 +12,10 @@ from contextlib import suppress
 from jurymast import __version__
 from jurymast.app import live
 from jurymast.app.arming import check_fit
+from jurymast.app.canary import CanaryKeeper
 from jurymast.app.desk import ControlDesk
 from jurymast.app.firings import take_over_firings
+from jurymast.app.models import ModelKeeper
 from jurymast.app.wiring import Bot
 from jurymast.domain.errors import JournalError
 from jurymast.domain.events import RunStarted, RunStopped
@@ -76,6 +78,8 @@ class Supervisor:
                     tasks.create_task(bot.heart.run()),
                     tasks.create_task(live.keep(bot)),
                     tasks.create_task(self._write_history()),
+                    tasks.create_task(ModelKeeper(bot).run()),
+                    tasks.create_task(CanaryKeeper(bot).run()),
                 ]
                 if bot.fleet is not None and bot.config.lab.weather:
                     helpers.append(tasks.create_task(self._weather()))

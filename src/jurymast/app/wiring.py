@@ -143,6 +143,7 @@ async def build(
                 clock=clock,
                 emit=recorder.emit,
                 settings=_fallback_settings(config),
+                catalogue=config.catalogue,
                 books=SqliteBooks.open(config.budget_path, config.caps, clock=clock, spent=earlier.spent),
                 pace=config.budget.pace,
                 strategy=config.budget.strategy,
@@ -182,8 +183,9 @@ def provider_configs(config: Config, fleet: EmulatorFleet | None) -> tuple[Provi
     of a simulated run leaves this machine.
     """
     configs: list[ProviderConfig] = []
+    catalogue = config.catalogue
     for name, section in config.providers.enabled().items():
-        for settings in section.configs(name):
+        for settings in section.configs(name, catalogue):
             if fleet is not None:
                 url = fleet.base_urls[name]
                 configs.append(replace(settings, base_url=url, api_key=EMULATED_KEY, simulated=True))
@@ -207,11 +209,12 @@ async def _emulators(
     def injected(provider: str, model: str | None, fault: str) -> None:
         recorder.emit(FaultInjected(at=clock.utc_now(), provider=provider, model=model, fault=fault))
 
+    catalogue = config.catalogue
     fleet = EmulatorFleet(
         QuestionOracle(venue.questions, PricePath(venue.seed)),
         seed=config.bot.seed,
         latency_scale=config.lab.latency_scale,
-        models={name: section.models for name, section in config.providers.enabled().items()},
+        models={name: section.resolved(catalogue) for name, section in config.providers.enabled().items()},
         control_port=config.lab.control_port,
         on_change=injected,
     )

@@ -13,7 +13,7 @@ from datetime import datetime
 from jurymast.domain.decision import Abstain, Decision, ForecastRecord
 from jurymast.domain.money import Centi, Micros
 from jurymast.domain.order import Fill, Order, OrderIntent, Settlement
-from jurymast.domain.provider import ProviderName, Route
+from jurymast.domain.provider import ModelNotice, ProviderName, Route
 from jurymast.domain.status import EmergencyMode, ProviderStatus, RouteState, TradingState
 
 
@@ -331,6 +331,58 @@ class BudgetCrossed(Event):
     cap: str
     limit: Micros
     spent: Micros
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsListed(Event):
+    """A provider was asked what it serves: which of the configured models are in its list, which are not.
+
+    ``ends`` has the dates (ISO) that are known, by model. ``failure`` says why the list could not be had, and
+    then the rest says nothing.
+    """
+
+    provider: ProviderName
+    listed: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    ends: dict[str, str] | None = None
+    instance: str = ""
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelNoticed(Event):
+    """Something that people should know about a configured model. Written once a run for each."""
+
+    provider: ProviderName | None
+    model: str
+    notice: ModelNotice
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSwapped(Event):
+    """Another model, or another version of it, answers on a route than before. Written when it changes."""
+
+    route: Route
+    before: str
+    served: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryFinished(Event):
+    """A model was put the questions that never change: see :mod:`jurymast.policy.canary`.
+
+    ``answers`` are percents, None where no forecast came. ``shift`` is the mean distance from its base in
+    log-odds, ``changed`` that it is beyond the limit: the record of ``served`` says nothing of it any more.
+    """
+
+    route: Route
+    served: str
+    answers: tuple[int | None, ...]
+    shift: float | None
+    changed: bool
+    cost: Micros
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

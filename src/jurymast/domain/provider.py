@@ -30,6 +30,24 @@ class Tier(Word):
     SMALL = "small"
 
 
+class ModelNotice(Word):
+    """What people should know about a model that they configured. Closed list."""
+
+    ALIAS = "alias"
+    UNLISTED = "unlisted"
+    RETIRES = "retires"
+    PRICE = "price"
+    ROLE_EMPTY = "role_empty"
+
+
+class Role(Word):
+    """What models are there for, by tier: to open risk, to be quick, to be there when no vendor is."""
+
+    STRONG = "strong"
+    FAST = "fast"
+    LOCAL = "local"
+
+
 @dataclass(frozen=True, slots=True)
 class Secret:
     """A credential that does not show itself in logs, tracebacks or ``repr``."""
@@ -91,14 +109,26 @@ class Route:
         return f"{self.provider}/{self.model}" + (f"@{self.instance}" if self.instance else "")
 
 
+def role_of(provider: ProviderName, tier: Tier) -> Role:
+    """The role of a model: a small one may only veto, whoever sells it."""
+    if provider is ProviderName.LOCAL:
+        return Role.LOCAL
+    return Role.FAST if tier is Tier.SMALL else Role.STRONG
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as billed. ``output`` includes reasoning whatever the vendor's own counting."""
+    """Tokens as billed, whatever the vendor's own way of counting.
+
+    ``input`` is the whole prompt, what was read from the vendor's cache (``cached_input``) and written to it
+    (``cache_written``) included; ``output`` includes ``reasoning``.
+    """
 
     input: int = 0
     output: int = 0
     cached_input: int = 0
     reasoning: int = 0
+    cache_written: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +184,7 @@ class AIResponse:
     @property
     def swapped(self) -> bool:
         """Whether another model answered than was asked; a dated id of the same model is none."""
-        asked, served = self.requested_model, self.served_model
-        if served == asked:
-            return False
-        return bool(served) and _VERSION.sub("", served) != _VERSION.sub("", asked)
+        return bool(self.served_model) and not same_model(self.served_model, self.requested_model)
 
 
 class FailureKind(Word):
@@ -214,7 +241,26 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """One entry of a provider's model list. ``retires_on`` is an ISO date when the provider states one."""
+    """One entry of a provider's model list.
+
+    ``retires_on`` is an ISO date when the provider states one, ``retired`` says that it names the model for
+    the record only. ``aliases`` answer as this model. Prices are the provider's own, in micro-dollars per
+    million tokens, None where it gives none.
+    """
 
     model: str
     retires_on: str | None = None
+    retired: bool = False
+    aliases: tuple[str, ...] = ()
+    input: Micros | None = None
+    cached_input: Micros | None = None
+    output: Micros | None = None
+
+    def names(self, model: str) -> bool:
+        """Whether a request for ``model`` is one for this entry; a version does not matter."""
+        return any(same_model(own, model) for own in (self.model, *self.aliases))
+
+
+def same_model(one: str, other: str) -> bool:
+    """Whether two ids are of one model: equal, or but for a date or version at the end."""
+    return one == other or _VERSION.sub("", one) == _VERSION.sub("", other)

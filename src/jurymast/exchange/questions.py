@@ -190,14 +190,21 @@ class BundledEvidence:
 
     async def evidence_for(self, market: Market, as_of: datetime) -> tuple[EvidenceItem, ...]:
         question = self._questions.get(market.ticker)
-        if question is None or not question.background or as_of < question.listed_at:
+        if question is None or as_of < question.listed_at:
             return ()
-        return (
-            EvidenceItem(
-                source_id=f"{question.source}:{question.source_id}",
-                title=f"Background of the question at {question.source}",
-                text=question.background[:MAX_EVIDENCE_CHARS],
-                published_at=question.listed_at,
-                url=question.url,
-            ),
-        )
+        return background_of(question)
+
+
+def background_of(question: Question) -> tuple[EvidenceItem, ...]:
+    """The background that a question came with, as evidence; nothing where its source gave none."""
+    if not question.background:
+        return ()
+    return (
+        EvidenceItem(
+            source_id=f"{question.source}:{question.source_id}",
+            title=f"Background of the question at {question.source}",
+            text=question.background[:MAX_EVIDENCE_CHARS],
+            published_at=question.listed_at,
+            url=question.url,
+        ),
+    )

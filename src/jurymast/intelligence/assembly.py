@@ -52,16 +52,18 @@ async def connect(
     table: Mapping[EmergencyMode, ModeRules] = TABLE,
     records: ForecastRecords | None = None,
     second: SecondSettings | None = None,
+    catalogue: Catalogue | None = None,
 ) -> AsyncIterator[EnhancedAIClient]:
     """The AI layer over these providers, on one transport; closed in order at the end.
 
     ``budget_per_day`` is a hard limit in micro-dollars, kept in memory; ``books`` take its place where there
     are several caps, or a file to keep them in. ``strategy`` is the name caps know this caller by.
     ``earlier`` is what the run before left; ``table`` is what each mode allows,
-    ``records`` what models have shown to be worth, ``second`` when others are asked too.
+    ``records`` what models have shown to be worth, ``second`` when others are asked too,
+    ``catalogue`` the prices, without one those that ship.
     Raises ConfigError for a model without a known price.
     """
-    transport, catalogue = AiohttpTransport(), Catalogue()
+    transport, catalogue = AiohttpTransport(), catalogue or Catalogue()
     try:
         providers = [PROVIDERS[config.name](config, transport, catalogue) for config in configs]
         if books is None:

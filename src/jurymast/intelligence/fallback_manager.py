@@ -19,6 +19,7 @@ from jurymast.domain.events import (
     DecisionAbstained,
     DecisionMade,
     Event,
+    ModelSwapped,
     ProbeSent,
     ShadowAnswered,
 )
@@ -38,15 +39,14 @@ from jurymast.domain.status import (
     FailoverEvent,
     HealthCheckResult,
     ProviderStatus,
-    RouteReport,
-    RouteState,
     SystemStatus,
 )
 from jurymast.intelligence.alarms import Alarms
 from jurymast.intelligence.beside import ask_beside
 from jurymast.intelligence.emergency import emergency_answer
 from jurymast.intelligence.means import Means
-from jurymast.intelligence.provider_manager import BYTES_PER_TOKEN, ProviderManager
+from jurymast.intelligence.provider_manager import ProviderManager
+from jurymast.intelligence.reports import report_of
 from jurymast.intelligence.run import Run, Validate, Value
 from jurymast.intelligence.telling import event_of
 from jurymast.policy import ladder as ladders
@@ -57,13 +57,13 @@ from jurymast.policy.facts import ActiveMoved
 from jurymast.policy.failover import Failover, FailoverSettings
 from jurymast.policy.health import Record, prompt_class
 from jurymast.policy.judges import Trading
-from jurymast.policy.latency import Z50
 from jurymast.policy.restart import NOTHING_EARLIER, Earlier
 from jurymast.ports import Clock
 
 __all__ = ["Answered", "FallbackManager", "FallbackSettings", "Unanswered"]
 
 FAILOVERS_KEPT = 100
+NOT_LISTED = Failure(FailureKind.MODEL_GONE, "model not listed")
 _UNANSWERED = frozenset({AbstainReason.ALL_PROVIDERS_FAILED, AbstainReason.NO_ROUTE})
 """Ends that tell of the providers; a refusal of content and spent money do not."""
 FallbackSettings = FailoverSettings
@@ -154,7 +154,7 @@ class FallbackManager:
             self._clock.monotonic(),
             deadline_secs,
             prompt_class=prompt_class(request.size_bytes),
-            tokens=request.size_bytes // BYTES_PER_TOKEN + request.max_output_tokens,
+            tokens=self._providers.ratios.expected_anywhere(request) + request.max_output_tokens,
             quote=lambda route, secs: self._providers.given_up(request, route, secs),
         )
         run = Run(
@@ -174,7 +174,7 @@ class FallbackManager:
             return Unanswered(reason, end.detail, walk.cost, attempts)
         route = end.record.route
         tier = self._providers.tier_served(run.response, route)
-        self._means.answered_by(run.response, route)
+        self._note_who_answered(run.response, route)
         rung = (
             Rung.LOCAL
             if end.record.spec.tier is Tier.SMALL
@@ -186,6 +186,16 @@ class FallbackManager:
         if compare is not None:
             self._shadow(request, validate, compare, answered, market)
         return answered
+
+    def _note_who_answered(self, response: AIResponse, route: Route) -> None:
+        """Tell of another model than before, and let the mode know before anything rests on the answer."""
+        cause, before = self._means.swapped, self._means.answered_by(response, route)
+        if before is not None:
+            served = response.served_model
+            self._emit(ModelSwapped(at=self._clock.utc_now(), route=route, before=before, served=served))
+        if self._means.swapped != cause:
+            self._note_means()
+            self._report()
 
     def _shadow(
         self,
@@ -248,7 +258,7 @@ class FallbackManager:
         """Probe a provider's routes now; the first healthy result, else the last."""
         result = HealthCheckResult(name, is_healthy=False, secs=0.0, detail="no such provider configured")
         for record in self.core.health.of(name):
-            result = await self._probe(record.route)
+            result = await self.probe(record.route)
             if result.is_healthy:
                 break
         return result
@@ -266,7 +276,7 @@ class FallbackManager:
         due = [] if killed else due
         asked = [r for r in due if r not in self._probing and self._providers.can_probe(r)]
         self._probing.update(asked)  # before anything waits: another caller may be here next
-        await asyncio.gather(*(self._probe(route) for route in asked))
+        await asyncio.gather(*(self.probe(route) for route in asked))
         return self.core.health.capacity(self._clock.monotonic()).total > before
 
     def _note_means(self) -> None:
@@ -275,7 +285,8 @@ class FallbackManager:
         thinking = self._means.thinking(now, self._clock.utc_now(), self._providers.purse)
         self.core.told(thinking, now)
 
-    async def _probe(self, route: Route) -> HealthCheckResult:
+    async def probe(self, route: Route) -> HealthCheckResult:
+        """Ask a route a tiny synthetic question now, whatever is believed of it."""
         self._probing.add(route)
         timeout_secs = self.core.probe_timeout(route)
         try:
@@ -295,6 +306,15 @@ class FallbackManager:
         self.core.probed(route, self._clock.monotonic(), failure)
         self._report()
         return result
+
+    def drop_unlisted(self, route: Route) -> None:
+        """Latch a model that its vendor's list does not have: as good as a probe that says it is gone."""
+        self.core.probed(route, self._clock.monotonic(), NOT_LISTED)
+        self._report()
+
+    def doubt(self, served: str, why: str) -> None:
+        """A model is not what it was under its name, or (no ``why``) it is trusted to be again."""
+        self._means.doubt(served, why)
 
     # Modes and control by hand
 
@@ -426,7 +446,10 @@ class FallbackManager:
             mode=self.mode,
             mode_reason=ladder.reason + suffix,
             providers=self.provider_statuses,
-            routes=tuple(self._report_of(record, now) for record in self.core.health.records.values()),
+            routes=tuple(
+                report_of(record, self._providers.stats[record.route], now)
+                for record in self.core.health.records.values()
+            ),
             active_route=self.core.active,
             cost=self._providers.get_total_cost(),
             last_failover=self.failover_history[-1] if self.failover_history else None,
@@ -437,25 +460,6 @@ class FallbackManager:
     @property
     def provider_statuses(self) -> dict[ProviderName, ProviderStatus]:
         return dict(self.core.health.statuses)
-
-    def _report_of(self, record: Record, now: float) -> RouteReport:
-        stats, health = self._providers.stats[record.route], record.health
-        waiting = health.state in {RouteState.OPEN, RouteState.LATCHED}
-        return RouteReport(
-            route=record.route,
-            state=health.state,
-            requests=stats.requests,
-            failures=stats.failures,
-            cost=stats.cost,
-            mean_secs=stats.mean_secs,
-            reason=health.reason,
-            retry_in_secs=max(0.0, health.next_probe_at - now) if waiting else None,
-            in_flight=len(record.in_flight),
-            held_secs=max(0.0, health.held_until - now),
-            median_secs=record.latency(0).quantile(Z50),
-            overdue_secs=record.latency(0).q99_secs,
-            edge_suspect=record.edge.suspect,
-        )
 
     def _manual_until(self, now: float) -> datetime | None:
         left_secs = self.core.ladder.manual_until - now

@@ -28,16 +28,27 @@ class Means:
         self._opinions = opinions
         self._cached_age_secs_max = cached_age_secs_max
         self._unaffordable_until: datetime | None = None
-        self._swapped = ""
+        self.swapped = ""
+        self._served: dict[Route, str] = {}
+        self._doubted: dict[str, str] = {}
         self._outcomes: deque[tuple[float, bool]] = deque(maxlen=OUTCOMES_KEPT)
 
     def ended(self, now: float, *, answered: bool) -> None:
         """A question came to its end."""
         self._outcomes.append((now, answered))
 
-    def answered_by(self, response: AIResponse, route: Route) -> None:
-        """Who really answered."""
-        self._swapped = f"{response.served_model} serves {route}" if response.swapped else ""
+    def answered_by(self, response: AIResponse, route: Route) -> str | None:
+        """Who really answered; who did before when that was another, or another version."""
+        served = response.served_model
+        doubt = self._doubted.get(served, "")
+        self.swapped = f"{served} serves {route}" if response.swapped else doubt
+        before = self._served.get(route, response.requested_model if response.swapped else served)
+        self._served[route] = served
+        return before if before != served else None
+
+    def doubt(self, served: str, why: str) -> None:
+        """A model answers otherwise than before under the same name; without a ``why`` no longer."""
+        self._doubted[served] = f"{served}: {why}" if why else ""
 
     def unaffordable(self, refused: Refused) -> None:
         """A question did not fit the money. Holds of others, a cap of a minute or an hour, and one of a
@@ -58,7 +69,7 @@ class Means:
             cached,
             1.0 if spent else purse.used_share,
             purse.books.unusable,
-            self._swapped,
+            self.swapped,
             self._unanswered_share(now),
         )
 

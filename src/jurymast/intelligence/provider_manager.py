@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ from jurymast.intelligence.providers.local import LocalProvider
 from jurymast.intelligence.providers.openai import OpenAIProvider
 from jurymast.intelligence.providers.xai import XAIProvider
 from jurymast.intelligence.purse import BudgetSpentError, Purse
+from jurymast.policy import tokens
 from jurymast.policy.ledger import Account, Hold, Payer
 from jurymast.policy.routing import RouteSpec
 from jurymast.ports import Clock, Provider
@@ -47,10 +48,6 @@ __all__ = [
     "XAIProvider",
 ]
 
-BYTES_PER_MESSAGE = 16
-BYTES_PER_TOKEN = 3
-"""English text has four and more, figures and other scripts fewer."""
-HIDDEN_PROMPT_TOKENS = 600
 BUDGETS_TOLD_MAX = 50
 LATENCY_SMOOTHING = 0.2
 
@@ -94,6 +91,7 @@ class ProviderManager:
         for provider in self._instances.values():
             self.providers.setdefault(provider.name, provider)
         self.catalogue = catalogue
+        self.ratios = tokens.TokenRatios()
         self.stats: dict[Route, RouteStats] = {route: RouteStats() for route in self.routes()}
         self._clock = clock
         self.purse = purse
@@ -154,7 +152,7 @@ class ProviderManager:
 
     def worst_case(self, request: AIRequest, route: Route) -> Micros:
         """Most that a request can cost on a route, in micro-dollars."""
-        return self._at(route).calculate_cost(_usage_bound(request), route.model)
+        return self._at(route).calculate_cost(tokens.bound(request), route.model)
 
     def given_up(self, request: AIRequest, route: Route, secs: float) -> tuple[Micros, Micros]:
         """What a request given up after ``secs`` has cost as far as is known, and may be billed beyond that.
@@ -168,7 +166,7 @@ class ProviderManager:
             return worst, 0
         came = math.ceil(stats.output_tokens * math.ceil(secs) / stats.answer_secs)
         usage = Usage(
-            input=request.size_bytes // BYTES_PER_TOKEN, output=min(came, request.max_output_tokens)
+            input=self.ratios.expected(route.provider, request), output=min(came, request.max_output_tokens)
         )
         likely = min(self._at(route).calculate_cost(usage, route.model), worst)
         return likely, worst - likely
@@ -221,6 +219,7 @@ class ProviderManager:
             stats.input_tokens += response.usage.input
             stats.output_tokens += response.usage.output
             stats.answer_secs += self._clock.monotonic() - started
+            self.ratios.learn(route.provider, request, response.usage.input)
             return response
         finally:
             stats.cost += cost
@@ -267,12 +266,22 @@ class ProviderManager:
     ) -> dict[ProviderName, tuple[ModelInfo, ...] | ProviderError]:
         """What each provider says it serves, or why it would not say."""
         models: dict[ProviderName, tuple[ModelInfo, ...] | ProviderError] = {}
-        for name, provider in self.providers.items():
-            try:
-                models[name] = await provider.list_models(timeout_secs)
-            except ProviderError as error:
-                models[name] = error
+        for provider, listed in await self.list_models(timeout_secs):
+            models.setdefault(provider.name, listed)
         return models
+
+    async def list_models(
+        self, timeout_secs: float
+    ) -> list[tuple[Provider, tuple[ModelInfo, ...] | ProviderError]]:
+        """The same of every instance, all asked at once."""
+
+        async def ask(provider: Provider) -> tuple[Provider, tuple[ModelInfo, ...] | ProviderError]:
+            try:
+                return provider, await provider.list_models(timeout_secs)
+            except ProviderError as error:
+                return provider, error
+
+        return await asyncio.gather(*map(ask, self._instances.values()))
 
     def get_provider_stats(self) -> dict[str, dict[str, Any]]:
         """Counts per route, ready for JSON. Cost in micro-dollars, latency in seconds."""
@@ -316,21 +325,3 @@ class ProviderManager:
         if failure.usage is not None:
             return provider.calculate_cost(failure.usage, route.model)
         return held if failure.billing in {Billing.UNKNOWN, Billing.BILLED} else 0
-
-
-def _usage_bound(request: AIRequest) -> Usage:
-    """Most tokens a request can be billed for: a token is at least one byte."""
-    text = request.size_bytes + BYTES_PER_MESSAGE * len(request.messages)
-    schema = _schema_bytes(request.schema) if request.schema else 0
-    return Usage(input=text + schema + HIDDEN_PROMPT_TOKENS, output=request.max_output_tokens)
-
-
-_measured: tuple[Mapping[str, Any], int] | None = None
-
-
-def _schema_bytes(schema: Mapping[str, Any]) -> int:
-    """Size of a schema as text. A bot asks with the same one again and again."""
-    global _measured  # noqa: PLW0603 (a memory of one)
-    if _measured is None or _measured[0] is not schema:
-        _measured = schema, len(str(schema).encode())
-    return _measured[1]

@@ -20,6 +20,7 @@ from typing import Final
 
 from jurymast.domain.decision import AbstainReason, Attempt, Rung
 from jurymast.domain.events import (
+    CanaryFinished,
     CycleFinished,
     DecisionAbstained,
     DecisionMade,
@@ -42,6 +43,7 @@ from jurymast.domain.provider import ProviderName
 from jurymast.domain.status import EmergencyMode, ProviderStatus, TradingState
 
 TOLD_BY: Final[tuple[type[Event], ...]] = (
+    CanaryFinished,
     CycleFinished,
     DecisionAbstained,
     DecisionMade,
@@ -241,6 +243,8 @@ class History:
                 tally = hour.of(event.route.provider)
                 tally.shadows += 1
                 tally.cost += event.cost
+            case CanaryFinished():
+                hour.of(event.route.provider).cost += event.cost
             case ModeChanged():
                 self.present.mode = event.new
             case StateChanged():

@@ -1,7 +1,8 @@
 """What every model has said and what became of it: a fold over the journal, bounded, and what follows.
 
 Rules
-  - A model is who really answered. Another id, new or swapped in, begins at its tier's prior with no record.
+  - A model is who really answered. Another id, new or swapped in, begins at its tier's prior with no record;
+    so does one of which a canary has found that it answers otherwise than before.
   - A market counts once for each model, by the first forecast: asking often proves nothing.
   - A model's weight is that of its record, calibrated by category; see :mod:`.skill` and :mod:`.calibration`.
   - A model that has done harm beyond doubt counts for nothing until somebody trusts it again by name.
@@ -14,7 +15,7 @@ from collections.abc import Collection
 from typing import Final
 
 from jurymast.domain.decision import ForecastRecord, Weight
-from jurymast.domain.events import Event, ForecastNoted, ForecastScored, OpinionStopped
+from jurymast.domain.events import CanaryFinished, Event, ForecastNoted, ForecastScored, OpinionStopped
 from jurymast.domain.money import PAYOUT
 from jurymast.domain.provider import Tier
 from jurymast.policy.calibration import IDENTITY, Line, by_category
@@ -48,6 +49,8 @@ class ForecastRecords:
                     del self._pending[next(iter(self._pending))]
             case ForecastScored(record=record, yes=yes):
                 self._resolved(record, yes)
+            case CanaryFinished(changed=True, served=model):
+                self._forget(model)
             case OpinionStopped(model=model, reason=reason):
                 self._stopped[model] = reason
             case _:
@@ -97,6 +100,15 @@ class ForecastRecords:
             Outcome(outcome.event, record.calibrated, outcome.market, outcome.yes, record.weight)
             for record, outcome in self._scored.get(model, {}).values()
         )
+
+    def _forget(self, model: str) -> None:
+        """It answers otherwise under the same name: what it has shown was shown by another."""
+        self._scored.pop(model, None)
+        self._fits = {key: fit for key, fit in self._fits.items() if key[0] != model}
+        for ticker, theirs in list(self._pending.items()):
+            theirs.pop(model, None)
+            if not theirs:
+                del self._pending[ticker]
 
     def _resolved(self, record: ForecastRecord, yes: bool | None) -> None:
         models = self._pending.get(record.ticker, {})

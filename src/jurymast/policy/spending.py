@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from jurymast.domain.events import (
+    CanaryFinished,
     DecisionAbstained,
     DecisionMade,
     Event,
@@ -25,7 +26,15 @@ from jurymast.domain.money import Micros
 from jurymast.domain.provider import Route
 from jurymast.domain.word import Word
 
-KINDS: Final = (DecisionMade, DecisionAbstained, ProbeSent, ShadowAnswered, SecondOpinionGiven, OrderIntended)
+KINDS: Final = (
+    DecisionMade,
+    DecisionAbstained,
+    ProbeSent,
+    ShadowAnswered,
+    SecondOpinionGiven,
+    CanaryFinished,
+    OrderIntended,
+)
 """Events that tell of spending, or of what came of it."""
 
 
@@ -38,6 +47,7 @@ class Purpose(Word):
     PROBE = "probe"
     SHADOW = "shadow"
     SECOND_OPINION = "second_opinion"
+    CANARY = "canary"
 
 
 _PURPOSES: Final = {"answered": Purpose.DECISION, "failed": Purpose.FAILED}
@@ -144,6 +154,8 @@ def charges(event: Event) -> Iterator[Charge]:
                 uncertain=0,
                 market=event.ticker or "",
             )
+        case CanaryFinished():  # its questions together
+            yield Charge(event.at, event.route, Purpose.CANARY, event.cost, 0, 0)
         case _:
             pass
 

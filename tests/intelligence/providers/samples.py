@@ -64,7 +64,7 @@ CHAT_USAGE: Final = {
     "prompt_tokens": 100,
     "completion_tokens": 40,
     "total_tokens": 140,
-    "prompt_tokens_details": {"cached_tokens": 60},
+    "prompt_tokens_details": {"cached_tokens": 60, "cache_write_tokens": 10},
     "completion_tokens_details": {"reasoning_tokens": 25},
 }
 MESSAGES_USAGE: Final = {

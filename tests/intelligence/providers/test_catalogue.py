@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 
 from jurymast.domain.errors import ConfigError
 from jurymast.domain.money import USD
-from jurymast.domain.provider import ProviderName, Tier, Usage
-from jurymast.intelligence.providers.catalogue import Catalogue, ModelPrice, default_catalogue
+from jurymast.domain.provider import ModelInfo, ProviderName, Tier, Usage
+from jurymast.intelligence.providers.catalogue import Catalogue, LongContext, ModelPrice, default_catalogue
 
 SEED_NAMES = (
+    "claude-3-opus",
+    "claude-3-sonnet",
     "grok-4",
     "grok-3",
     "gpt-4",
@@ -106,6 +109,59 @@ def test_cost_rounds_up_and_knows_the_cache() -> None:
     assert price.cost(Usage(input=10, cached_input=99)) == 2
 
 
+def test_each_kind_of_token_has_its_price_and_a_long_prompt_its_own() -> None:
+    """Read from the cache, written to it, fresh, thought and said; all of it dearer above the step."""
+    long = LongContext(above=100, input=20, cached_input=2, cache_write=30, output=200)
+    price = ModelPrice(
+        "m", ProviderName.OPENAI, Tier.MID, 10, 100, cached_input=1, cache_write=15, reasoning=150, long=long
+    )
+    parts = {"cached_input": 20, "cache_written": 30, "reasoning": 5}
+    scale = 10**6
+    usage = Usage(100 * scale, 10 * scale, **{kind: count * scale for kind, count in parts.items()})
+    million = replace(price, long=replace(long, above=100 * scale))
+    assert million.cost(usage) == 50 * 10 + 20 * 1 + 30 * 15 + 5 * 100 + 5 * 150
+    above = replace(usage, input=usage.input + scale)
+    assert million.cost(above) == 51 * 20 + 20 * 2 + 30 * 30 + 10 * 200
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cached_input": 11},
+        {"cache_write": 9},
+        {"reasoning": 99},
+        {"long": LongContext(above=1, input=9, output=100)},
+        {"long": LongContext(above=1, input=10, output=99)},
+        {"input": -1},
+    ],
+    ids=str,
+)
+def test_prices_that_would_break_the_bound_are_refused(wrong: dict[str, object]) -> None:
+    """The worst case of a request is reckoned at the dearest price there is: nothing may be dearer."""
+    price = ModelPrice("m", ProviderName.XAI, Tier.MID, 10, 100)
+    with pytest.raises(ValueError, match="out of order"):
+        replace(price, **wrong)
+
+
+def test_a_vendor_quote_comes_before_the_table_and_after_the_operator() -> None:
+    """The vendor knows its price best, unless the operator has said otherwise; nothing is no price."""
+    quote = ModelInfo("grok-4.3", input=3_000_000, cached_input=100_000, output=9_000_000)
+    catalogue = Catalogue()
+    assert "quotes $3 in, $9 out" in catalogue.quoted(quote)
+    price = catalogue.price("grok-4.3")
+    assert (price.input, price.cached_input, price.output) == (3_000_000, 100_000, 9_000_000)
+    assert price.long is not None
+    assert (price.long.input, price.long.output) == (3_000_000, 9_000_000), "never below the quote"
+    assert catalogue.quoted(quote) == "", "told once"
+    assert catalogue.quoted(replace(quote, input=None)) == ""
+    assert catalogue.quoted(replace(quote, model="grok-99")) == ""
+    assert default_catalogue().price("grok-4.3").input == 1_250_000
+    mine = ModelPrice("grok-4.3", ProviderName.XAI, Tier.MID, 1, 1)
+    own = Catalogue({"grok-4.3": mine})
+    assert own.quoted(quote) == ""
+    assert own.price("grok-4.3") is mine
+
+
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
 def test_more_tokens_never_cost_less(tokens_in: int, tokens_out: int, cached: int) -> None:
     """A usage within a bound costs no more than the bound, whatever was cached."""
@@ -113,4 +169,6 @@ def test_more_tokens_never_cost_less(tokens_in: int, tokens_out: int, cached: in
         price = default_catalogue().price(model)
         spent = price.cost(Usage(tokens_in, tokens_out, min(cached, tokens_in)))
         assert spent <= price.cost(Usage(10**6, 10**6))
+        written = price.cost(Usage(tokens_in, tokens_out, cache_written=cached, reasoning=cached))
+        assert spent <= written <= price.cost(Usage(10**6, 10**6, cache_written=10**6, reasoning=10**6))
         assert spent <= price.cost(Usage(tokens_in + 1, tokens_out + 1))

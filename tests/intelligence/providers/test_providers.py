@@ -61,7 +61,7 @@ async def test_answer_is_complete(
     response = await ask(provider(name, server.url, transport, stream=streaming))
     assert (response.content, response.provider) == (TEXT, name)
     assert (response.requested_model, response.served_model) == (MODELS[name], "served-model")
-    assert response.usage == Usage(input=100, output=40, cached_input=60, reasoning=25)
+    assert response.usage == Usage(input=100, output=40, cached_input=60, reasoning=25, cache_written=10)
     assert response.latency_secs > 0
     assert (response.first_token_secs is not None) is streaming
     assert not response.simulated
@@ -138,7 +138,7 @@ async def test_failure_that_was_billed_carries_its_usage(
     """A truncated answer is paid for: its failure says how much was used."""
     server.behaviour = plain(chat_reply(finish="length"))
     failure = (await failing(provider(ProviderName.XAI, server.url, transport))).failure
-    assert (failure.billing, failure.usage) == (Billing.BILLED, Usage(100, 40, 60, 25))
+    assert (failure.billing, failure.usage) == (Billing.BILLED, Usage(100, 40, 60, 25, 10))
 
 
 def test_model_without_a_price_is_refused_at_construction() -> None:
@@ -268,7 +268,7 @@ async def test_probe_cut_off_by_its_limit_is_healthy(server: WireServer, transpo
     server.behaviour = plain(chat_reply("", finish="length"))
     result = await provider(ProviderName.OPENAI, server.url, transport).health_check("gpt-6.1-terra", 2.0)
     assert (result.is_healthy, result.failure) == (True, None)
-    assert result.cost == 243
+    assert result.cost == 246
 
 
 @pytest.mark.parametrize(

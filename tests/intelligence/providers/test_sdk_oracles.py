@@ -60,6 +60,7 @@ def chat_usage(usage: Any) -> Usage:
         output=usage.total_tokens - usage.prompt_tokens,
         cached_input=usage.prompt_tokens_details.cached_tokens,
         reasoning=usage.completion_tokens_details.reasoning_tokens,
+        cache_written=usage.prompt_tokens_details.cache_write_tokens,
     )
 
 
@@ -70,6 +71,7 @@ def message_usage(usage: Any) -> Usage:
         output=usage.output_tokens,
         cached_input=cached,
         reasoning=usage.output_tokens_details.thinking_tokens,
+        cache_written=usage.cache_creation_input_tokens,
     )
 
 
@@ -160,8 +162,9 @@ async def test_model_list_is_that_of_the_sdk(
             theirs = [model.id async for model in client.models.list()]
     ours = await provider(name, server.url, transport).list_models(5.0)
     assert [info.model for info in ours] == theirs
-    asked_by_sdk, asked_by_us = server.received
+    asked_by_sdk, *others, asked_by_us = server.received
     assert asked_by_us.path == asked_by_sdk.path
+    assert [other.path for other in others] == (["/v1/language-models"] if name is ProviderName.XAI else [])
 
 
 async def test_sdk_passes_off_a_cut_stream_as_an_answer(server: WireServer) -> None:

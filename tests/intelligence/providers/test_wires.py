@@ -41,7 +41,7 @@ from .server import sse
 
 OPENAI = ChatWire(Dialect.OPENAI)
 ANTHROPIC = MessagesWire()
-USAGE = Usage(input=100, output=40, cached_input=60, reasoning=25)
+USAGE = Usage(input=100, output=40, cached_input=60, reasoning=25, cache_written=10)
 
 
 def wire_of(sample: Sample) -> Wire:

@@ -61,7 +61,10 @@ ODD_ANSWERS = {
     Fault.WRONG_SCHEMA,
     Fault.CONSTANT,
     Fault.SWAPPED_MODEL,
+    Fault.SHIFTED,
+    Fault.CACHED,
 }
+LISTINGS = {Fault.UNLISTED, Fault.RETIRING}
 DELIVERY = {
     Fault.REFUSE,
     Fault.RESET,
@@ -133,7 +136,7 @@ async def _read_into(received: bytearray, reply: aiohttp.ClientResponse) -> None
 
 def test_every_fault_is_in_these_tests() -> None:
     """The list is closed: a new fault needs a test of what it does."""
-    assert set(STATUSES) | ODD_ANSWERS | DELIVERY == set(Fault)
+    assert set(STATUSES) | ODD_ANSWERS | DELIVERY | LISTINGS == set(Fault)
     assert set(ANTHROPIC_ERRORS) == set(STATUSES)
     assert all(fault.meaning for fault in Fault)
 
@@ -337,6 +340,8 @@ async def test_odd_chat_answers(
     constant = json.loads((await answer(Fault.CONSTANT)).choices[0].message.content)
     assert constant["probability_pct"] == constant["base_rate_pct"] == 50
     assert (await answer(Fault.SWAPPED_MODEL)).model not in fleet.models[provider]
+    cached = (await answer(Fault.CACHED)).usage
+    assert provider is LOCAL or 0 < cached.prompt_tokens_details.cached_tokens < cached.prompt_tokens
     with pytest.raises(json.JSONDecodeError):
         await answer(Fault.INVALID_JSON)
 
@@ -354,6 +359,8 @@ async def test_odd_messages_answers(fleet: EmulatorFleet, messages_client: anthr
     assert "verdict" in json.loads((await answer(Fault.WRONG_SCHEMA)).content[0].text)
     assert json.loads((await answer(Fault.CONSTANT)).content[0].text)["probability_pct"] == 50
     assert (await answer(Fault.SWAPPED_MODEL)).model not in fleet.models[ANTHROPIC]
+    usage = (await answer(Fault.CACHED)).usage
+    assert usage.cache_read_input_tokens > usage.input_tokens > usage.cache_creation_input_tokens > 0
     refused = await answer(Fault.CONTENT_FILTER)
     assert (refused.stop_reason, refused.content) == ("refusal", [])
     with pytest.raises(json.JSONDecodeError):
@@ -492,3 +499,45 @@ async def test_model_list_survives_what_hits_models_only(
         await fleet.set_fault("xai", fault)
         async with http.get(url, headers=KEYS) as reply:
             assert reply.status == status
+
+
+@pytest.mark.parametrize("provider", ProviderName)
+async def test_a_shifted_model_has_other_opinions_under_the_same_name(
+    fleet: EmulatorFleet, http: aiohttp.ClientSession, provider: ProviderName
+) -> None:
+    """Nothing in the reply but the opinion itself tells that the model is not what it was."""
+
+    async def answer() -> tuple[str, str]:
+        async with _post(http, fleet, provider) as reply:
+            body = await reply.json()
+        if provider is ANTHROPIC:
+            return body["model"], next(block["text"] for block in body["content"] if block["type"] == "text")
+        return body["model"], body["choices"][0]["message"]["content"]
+
+    model, before = await answer()
+    await fleet.set_fault(provider, Fault.SHIFTED)
+    assert (await answer())[0] == model
+    assert (await answer())[1] != before
+    await fleet.clear_faults()
+    assert await answer() == (model, before)
+
+
+@pytest.mark.parametrize("provider", ProviderName)
+async def test_the_model_list_can_leave_out_a_model_or_give_its_end(
+    fleet: EmulatorFleet, http: aiohttp.ClientSession, provider: ProviderName
+) -> None:
+    """Lists change before anything else does: the model still answers."""
+
+    async def listed() -> dict[str, Any]:
+        async with http.get(f"{fleet.base_urls[provider]}/models", headers=KEYS) as reply:
+            return {entry["id"]: entry for entry in (await reply.json())["data"]}
+
+    first, *others = fleet.models[provider]
+    await fleet.set_fault(provider, Fault.UNLISTED, model=first)
+    assert list(await listed()) == others
+    async with _post(http, fleet, provider) as reply:
+        assert reply.status == 200
+    await fleet.set_fault(provider, Fault.RETIRING, model=first)
+    entry = (await listed())[first]
+    dated = entry.get("shutdown_date") or entry.get("retires_at")
+    assert (dated is not None) is (provider in {OPENAI, ANTHROPIC})

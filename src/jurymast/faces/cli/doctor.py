@@ -18,7 +18,8 @@ from jurymast.faces.cli.options import data_dir_option, json_option
 @data_dir_option
 @json_option
 def doctor(config_file: Path | None, data_dir: Path | None, as_json: bool) -> None:
-    """Look at disk, journal, demands, keys, clock and schema; reads only. Exit code 1 when a check failed."""
+    """Look at disk, journal, demands, models, keys, clock and schema; reads only. Exit code 1 when a check
+    failed."""
     from jurymast.app.clock import SystemClock
     from jurymast.app.doctor import Health, examine
     from jurymast.faces.cli.running import load_config

@@ -21,6 +21,7 @@ from jurymast.faces.cli.doctor import doctor
 from jurymast.faces.cli.drill import drill
 from jurymast.faces.cli.exchange import exchange
 from jurymast.faces.cli.flatten import flatten
+from jurymast.faces.cli.models import models
 from jurymast.faces.cli.options import DATA_DIR, data_dir_option, json_option
 from jurymast.faces.cli.record import record
 from jurymast.faces.cli.report import report
@@ -193,6 +194,7 @@ cli.add_command(flatten)
 cli.add_command(watchdog)
 cli.add_command(doctor)
 cli.add_command(spend)
+cli.add_command(models)
 cli.add_command(sim)
 cli.add_command(drill)
 cli.add_command(year)

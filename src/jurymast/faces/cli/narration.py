@@ -6,6 +6,7 @@ from jurymast.domain.decision import Decision
 from jurymast.domain.events import (
     ApiDrifted,
     BudgetCrossed,
+    CanaryFinished,
     CycleFinished,
     DecisionAbstained,
     DecisionMade,
@@ -20,6 +21,8 @@ from jurymast.domain.events import (
     ForecastScored,
     MarketScreened,
     ModeChanged,
+    ModelNoticed,
+    ModelSwapped,
     OpinionStopped,
     OrderChanged,
     OrderFilled,
@@ -41,6 +44,7 @@ from jurymast.domain.events import (
 )
 from jurymast.domain.money import format_cents, format_contracts, format_usd
 from jurymast.domain.order import Action
+from jurymast.faces.cli.model_news import describe_model
 
 STYLES = {"good": "green", "bad": "red", "warn": "yellow", "quiet": "dim", "plain": ""}
 
@@ -87,8 +91,10 @@ def describe(event: Event) -> tuple[str, str] | None:  # noqa: PLR0912, PLR0915 
             style = "good" if event.new.severity < event.old.severity else "bad"
             return style, f"mode {event.old.upper()} -> {event.new.upper()}: {event.reason}"
         case SizeShareChanged():
-            style = "good" if event.new > event.old else "warn"
-            return style, f"size from {event.old:.0%} to {event.new:.0%} of the mode's: {event.reason}"
+            return (
+                "good" if event.new > event.old else "warn",
+                f"size from {event.old:.0%} to {event.new:.0%} of the mode's: {event.reason}",
+            )
         case EntriesWithdrawn():
             return "good", (
                 f"no order rests any more ({event.reason}): {event.count} known ones gone in "
@@ -150,6 +156,8 @@ def describe(event: Event) -> tuple[str, str] | None:  # noqa: PLR0912, PLR0915 
                 f"AI money: {format_usd(event.spent, places=4)} spent, {event.cap} micro-dollars used up, "
                 "a soft limit"
             )
+        case ModelNoticed() | ModelSwapped() | CanaryFinished():
+            return describe_model(event)
         case ApiDrifted():
             style = "quiet" if event.harmless else "bad"
             return style, f"the exchange's API has changed: {event.name}: {event.detail}"

@@ -11,12 +11,15 @@ from jurymast.app.control import ControlFile
 from jurymast.domain.errors import JournalError, JurymastError
 from jurymast.domain.events import (
     ApiDrifted,
+    CanaryFinished,
     CycleFinished,
     DecisionAbstained,
     DecisionMade,
     Event,
     FailedOver,
     ModeChanged,
+    ModelNoticed,
+    ModelSwapped,
     OpinionStopped,
     OrderFilled,
     OrderIntended,
@@ -25,7 +28,9 @@ from jurymast.domain.events import (
     StateChanged,
 )
 from jurymast.domain.money import USD, format_usd
+from jurymast.domain.provider import same_model
 from jurymast.domain.status import TradingState
+from jurymast.faces.cli.model_news import describe_model
 from jurymast.faces.cli.narration import describe
 from jurymast.journal.queries import JournalReader
 from jurymast.policy.demands import sentences
@@ -65,6 +70,7 @@ def _facts(data_dir: Path, by_hand: dict[str, Any]) -> dict[str, Any]:
             "last_stop": stopped.reason if stopped and pid is None else None,
             "api_drift": _drift(journal, started),
             "stopped_models": _stopped(journal),
+            "models": _model_news(journal, started),
             "mode": None,
         }
         if cycle is not None:
@@ -91,6 +97,27 @@ def _stopped(journal: JournalReader) -> list[str]:
     rows = journal.events([OpinionStopped], newest_first=True, limit=CHAIN_MAX)
     found = (row.event for row in reversed(rows))
     return [f"{event.model}: {event.reason}" for event in found if isinstance(event, OpinionStopped)]
+
+
+def _model_news(journal: JournalReader, started: RunStarted | None) -> list[str]:
+    """What people should know about models in this run: names, ends, swaps, behaviour. The last of each."""
+    rows = journal.events([ModelNoticed, ModelSwapped, CanaryFinished], newest_first=True, limit=CHAIN_MAX)
+    news: dict[tuple[str, ...], str] = {}
+    for event in (row.event for row in reversed(rows)):
+        if started is None or event.at < started.at:
+            continue
+        match event:
+            case ModelNoticed():
+                news["noticed", str(event.provider), event.model, event.notice] = describe_model(event)[1]
+            case ModelSwapped():
+                news["swapped", str(event.route)] = (
+                    "" if same_model(event.served, event.route.model) else describe_model(event)[1]
+                )
+            case CanaryFinished():
+                news["canary", event.served] = describe_model(event)[1] if event.changed else ""
+            case _:
+                pass
+    return [line for line in news.values() if line]
 
 
 def _cycle_facts(cycle: CycleFinished) -> dict[str, Any]:
@@ -129,6 +156,7 @@ def status_text(facts: dict[str, Any]) -> str:
     if facts["api_drift"]:
         lines.append(f"API CHANGED  can't be read: {', '.join(facts['api_drift'])}; update jurymast")
     lines += [f"stopped      {line}" for line in facts["stopped_models"]]
+    lines += [f"models       {line}" for line in facts["models"]]
     if facts["mode"] is None:
         return "\n".join([*lines, "no cycle has finished yet"])
     stale = "  STALE" if facts["running"] and facts["age_secs"] > STALE_SECS else ""

@@ -8,7 +8,8 @@ from jurymast.intelligence.providers.messages_wire import MessagesWire
 
 
 class AnthropicProvider(BaseProvider):
-    """Asks Anthropic."""
+    """Asks Anthropic. Its model list comes in pages of twenty unless asked for more."""
 
     provider = ProviderName.ANTHROPIC
     wire = MessagesWire()
+    models_path = "/models?limit=1000"

@@ -22,7 +22,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from jurymast.domain.errors import ConfigError, ProviderError
 from jurymast.domain.money import Micros
@@ -42,6 +42,7 @@ from jurymast.domain.provider import (
 from jurymast.domain.status import HealthCheckResult
 from jurymast.intelligence.alarms import Alarms
 from jurymast.intelligence.providers.catalogue import Catalogue, default_catalogue
+from jurymast.intelligence.providers.listing import model_info
 from jurymast.intelligence.providers.reading import StreamLimits, read_stream
 from jurymast.intelligence.providers.transport import AiohttpTransport, Stage, TransportError
 from jurymast.intelligence.providers.wire import Completion, Wire, decode_object
@@ -100,6 +101,7 @@ class BaseProvider:
 
     wire: ClassVar[Wire]
     provider: ClassVar[ProviderName]
+    models_path: ClassVar[str] = "/models"
     first_token_share: ClassVar[float] = 0.6
     """Share of the time-out a stream may stay silent; the rest is for the next route to use."""
 
@@ -195,19 +197,22 @@ class BaseProvider:
 
     async def list_models(self, timeout_secs: float) -> tuple[ModelInfo, ...]:
         """What the vendor says it serves. Free, and proof of the key, but not of the models' health."""
+        return await self._listed(self.models_path, "data", timeout_secs)
+
+    async def _listed(self, path: str, field: str, timeout_secs: float) -> tuple[ModelInfo, ...]:
+        """The entries that a GET of ``path`` gives under ``field``."""
         limits = TimeLimits(total=timeout_secs, connect=min(CONNECT_SECS_MAX, timeout_secs))
         headers = self.wire.headers(self.config.api_key)
-        url = f"{self._base_url}/models"
         model = self.config.models[0]
         try:
-            async with self._transport.send("GET", url, headers, None, limits) as reply:
+            async with self._transport.send("GET", self._base_url + path, headers, None, limits) as reply:
                 body = await reply.read()
         except TransportError as error:
             raise self._failed(model, _failure_below_http(error)) from error
-        listed = (decode_object(body) or {}).get("data")
+        listed = (decode_object(body) or {}).get(field)
         if not 200 <= reply.status < 300 or not isinstance(listed, list):
             raise self._failed(model, _classify(reply, body))
-        infos = (_model_info(entry) for entry in listed[:MODELS_LISTED_MAX])
+        infos = map(model_info, listed[:MODELS_LISTED_MAX])
         return tuple(info for info in infos if info is not None)
 
     def calculate_cost(self, usage: Usage, model: str) -> Micros:
@@ -342,14 +347,6 @@ def _failure_below_http(error: TransportError) -> Failure:
 
 def _unsent(kind: FailureKind, detail: str) -> Failure:
     return Failure(kind, detail, Billing.NOT_SENT)
-
-
-def _model_info(entry: Any) -> ModelInfo | None:
-    """OpenAI states ``shutdown_date``, Anthropic ``retires_at``, the others nothing."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
-        return None
-    ends = entry.get("shutdown_date") or entry.get("retires_at")
-    return ModelInfo(entry["id"], ends[:10] if isinstance(ends, str) else None)
 
 
 def _now() -> float:

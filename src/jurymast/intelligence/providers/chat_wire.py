@@ -209,13 +209,15 @@ def _usage(value: object) -> Usage | None:
     if prompt is None or completion is None:
         return None
     total = count(stated.get("total_tokens")) or 0
-    cached = count(section(stated.get("prompt_tokens_details")).get("cached_tokens")) or 0
+    details = section(stated.get("prompt_tokens_details"))
+    cached, written = count(details.get("cached_tokens")) or 0, count(details.get("cache_write_tokens")) or 0
     reasoning = count(section(stated.get("completion_tokens_details")).get("reasoning_tokens")) or 0
     return Usage(
         input=prompt,
         output=max(completion, total - prompt),
         cached_input=min(cached, prompt),
         reasoning=reasoning,
+        cache_written=written,
     )
 
 

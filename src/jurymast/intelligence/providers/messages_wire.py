@@ -161,4 +161,10 @@ def _usage(stated: Mapping[str, Any]) -> Usage | None:
     read = count(stated.get("cache_read_input_tokens")) or 0
     written = count(stated.get("cache_creation_input_tokens")) or 0
     thinking = count(section(stated.get("output_tokens_details")).get("thinking_tokens")) or 0
-    return Usage(input=fresh + read + written, output=output, cached_input=read, reasoning=thinking)
+    return Usage(
+        input=fresh + read + written,
+        output=output,
+        cached_input=read,
+        reasoning=thinking,
+        cache_written=written,
+    )

@@ -34,15 +34,6 @@ COMMENT: Final = b": keep-alive\n\n"
 MODELS_CREATED: Final = 1_767_225_600
 """Unix seconds that every listed model claims to be from (2026-01-01)."""
 
-TICKS_PER_TOKEN: Final[Mapping[str, tuple[int, int]]] = {
-    "grok-4.3": (12_500, 25_000),
-    "grok-4.20": (12_500, 25_000),
-    "grok-4.5": (20_000, 60_000),
-    "grok-4.6": (20_000, 60_000),
-    "grok-4.7": (20_000, 60_000),
-}
-"""xAI's price of an input and an output token in ticks, November 2026; others carry no price."""
-
 _OWNERS: Final = {
     ProviderName.XAI: "xai",
     ProviderName.OPENAI: "openai",
@@ -158,12 +149,14 @@ class ChatWire:
     def error_frame(self, wording: Wording, request_id: str) -> bytes:
         return server_sent(self.error(wording, request_id))
 
-    def model_list(self, models: Sequence[str]) -> dict[str, object]:
+    def model_list(self, models: Sequence[str], ends: Mapping[str, str]) -> dict[str, object]:
         owner = _OWNERS[self.provider]
+        dated = self.provider is ProviderName.OPENAI
         return {
             "object": "list",
             "data": [
                 {"id": model, "object": "model", "created": MODELS_CREATED, "owned_by": owner}
+                | ({"shutdown_date": ends.get(model)} if dated else {})
                 for model in models
             ],
         }
@@ -218,7 +211,11 @@ class ChatWire:
             "prompt_tokens": reply.input_tokens,
             "completion_tokens": reply.visible_tokens if xai else reply.output_tokens,
             "total_tokens": total,
-            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+            "prompt_tokens_details": {
+                "cached_tokens": reply.cache_read_tokens,
+                **({} if xai else {"cache_write_tokens": reply.cache_written_tokens}),
+                "audio_tokens": 0,
+            },
             "completion_tokens_details": {
                 "reasoning_tokens": reply.reasoning_tokens,
                 "audio_tokens": 0,
@@ -227,19 +224,12 @@ class ChatWire:
             },
         }
         if xai:
-            usage |= {"num_sources_used": 0, **_ticks(reply)}
+            usage |= {"num_sources_used": 0, "cost_in_usd_ticks": reply.ticks}
         return usage
 
 
 def _finish_reason(reply: Reply) -> str:
     return "length" if reply.finish is Finish.LENGTH else "stop"
-
-
-def _ticks(reply: Reply) -> dict[str, int]:
-    price = TICKS_PER_TOKEN.get(reply.model)
-    if price is None:
-        return {}
-    return {"cost_in_usd_ticks": reply.input_tokens * price[0] + reply.output_tokens * price[1]}
 
 
 def _strictness_problem(schema: object) -> str | None:

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
 from aiohttp import web
 
-from jurymast.domain.errors import ConfigError
-from jurymast.domain.provider import ProviderName, Usage
-from jurymast.intelligence.providers.catalogue import default_catalogue
+from jurymast.domain.provider import ProviderName
 from jurymast.lab.emulators.answers import REFUSAL_TEXT, write_answer, write_constant, write_wrong_schema
 from jurymast.lab.emulators.chance import token, uniform
 from jurymast.lab.emulators.chat_wire import ChatWire
 from jurymast.lab.emulators.delivery import Pacing, hang_up, never, send_stream, send_whole
 from jurymast.lab.emulators.faults import Fault, FaultBoard, FaultSpec, retry_after_headers
 from jurymast.lab.emulators.forecaster import Forecaster
+from jurymast.lab.emulators.language_models import LanguageModelsWire
 from jurymast.lab.emulators.ledger import Ledger
 from jurymast.lab.emulators.messages_wire import MessagesWire
 from jurymast.lab.emulators.ollama_wire import VERSION, OllamaWire, same_model
 from jurymast.lab.emulators.prompt import read_prompt
 from jurymast.lab.emulators.refusals import Refusal, has_wording, refusal
+from jurymast.lab.emulators.tariff import micros, tariff_of
 from jurymast.lab.emulators.tempo import answer_secs, count_tokens, cut_to_tokens, reasoning_tokens, shortened
 from jurymast.lab.emulators.wire import Ask, Finish, Reply, Wire, compact
 
@@ -34,6 +34,8 @@ REFUSAL_SHARE: Final = 0.05
 """Errors come back in this share of the time of an answer (assumption)."""
 
 UNLISTED_MODEL: Final = "unlisted-model-0"
+RETRAINED: Final = " retrained"
+RETIRING_DAYS: Final = 20
 
 PORTAL_PAGE: Final = "<!doctype html><title>Sign in</title><p>SIMULATED captive portal: sign in to go on."
 EDGE_PAGE: Final = "<html><head><title>502 Bad Gateway</title></head><body>SIMULATED edge: 502</body></html>"
@@ -102,6 +104,8 @@ class ProviderEmulator:
         chat = ChatWire(self.provider)
         router.add_post("/v1/chat/completions", self._inference(chat))
         router.add_get("/v1/models", self._listing(chat))
+        if self.provider is ProviderName.XAI:
+            router.add_get("/v1/language-models", self._listing(LanguageModelsWire(self.provider)))
         if self.provider is ProviderName.LOCAL:
             native = OllamaWire()
             router.add_post("/api/chat", self._inference(native))
@@ -143,9 +147,21 @@ class ProviderEmulator:
                 wire.check_key(request.headers)
             except Refusal as refused:
                 return _refusal_response(call, refused)
-            return web.json_response(wire.model_list(self.models))
+            return web.json_response(wire.model_list(*self._shown()))
 
         return handle
+
+    def _shown(self) -> tuple[list[str], dict[str, str]]:
+        """The models that the list has, and when those of them end that are to retire."""
+        faults = {model: self._board.strike(self.provider, model, 0.0) for model in self.models}
+        told = {model: spec.fault for model, spec in faults.items() if spec is not None}
+        end = (datetime.now(UTC) + timedelta(days=RETIRING_DAYS)).date().isoformat()
+        # A vendor that drops these has others.
+        shown = [model for model in self.models if told.get(model) is not Fault.UNLISTED] or [UNLISTED_MODEL]
+        return (
+            shown,
+            {model: end for model, fault in told.items() if fault is Fault.RETIRING},
+        )
 
     async def _answer(self, call: _Call, body: bytes) -> web.StreamResponse:
         secs = self._latency_scale * answer_secs(self.provider, self._seed, call.serial)
@@ -164,10 +180,8 @@ class ProviderEmulator:
             return _refusal_response(call, refused)
         bill = 0
         if reply.output_tokens or reply.finish is not Finish.REFUSED:  # a refusal unread is free
-            bill = self._bill(ask.model, reply)
-            self.ledger = self.ledger.charged(
-                reply.input_tokens, reply.visible_tokens, reply.reasoning_tokens, bill
-            )
+            bill = micros(reply.ticks)
+            self.ledger = self.ledger.charged(reply)
         try:
             return await self._deliver(call, ask, reply, secs)
         except (asyncio.CancelledError, ConnectionError):
@@ -181,17 +195,6 @@ class ProviderEmulator:
         broken = refusal(self.provider, Fault.OVERLOADED, model=ask.model).wording
         error_frame = call.wire.error_frame(broken, call.request_id)
         return await send_stream(call.request, call.wire.frames(ask, reply), error_frame, pacing)
-
-    def _bill(self, asked: str, reply: Reply) -> int:
-        """Micro-dollars for one reply, by the price of the model that was really at work."""
-        served = self._served(asked)
-        if served is None or self.provider is ProviderName.LOCAL:
-            return 0
-        try:
-            price = default_catalogue().price(served)
-        except ConfigError:  # a model of the user's own making has no price
-            return 0
-        return price.cost(Usage(reply.input_tokens, reply.output_tokens))
 
     async def _misbehave(self, call: _Call, model: str) -> web.StreamResponse | None:
         """What a fault does before the request is looked at; None lets the request through."""
@@ -232,7 +235,8 @@ class ProviderEmulator:
         refused = finish is Finish.REFUSED and self.provider is ProviderName.ANTHROPIC
         if refused:
             text, thinking = "", 0
-        return Reply(
+        read, written = _cache(input_tokens) if call.fault is Fault.CACHED else (0, 0)
+        reply = Reply(
             reply_id=token(self._seed, self.provider, "reply", call.serial),
             created=int(datetime.now(UTC).timestamp()),
             model=UNLISTED_MODEL if call.fault is Fault.SWAPPED_MODEL else served,
@@ -243,7 +247,10 @@ class ProviderEmulator:
             reasoning_tokens=thinking,
             secs=secs,
             choices=call.fault is not Fault.NO_CHOICES and not refused,
+            cache_read_tokens=read,
+            cache_written_tokens=0 if self.provider is ProviderName.XAI else written,
         )
+        return replace(reply, ticks=tariff_of(served).ticks(reply))
 
     def _text(self, fault: Fault | None, ask: Ask, served: str) -> tuple[str, Finish]:
         if fault is Fault.CONTENT_FILTER:
@@ -255,7 +262,9 @@ class ProviderEmulator:
         prompt = read_prompt(ask.messages)
         if fault is Fault.OBEDIENT and prompt.ordered:
             return prompt.ordered, Finish.STOP
-        text = write_answer(self._forecaster, served, prompt, ask.schema)
+        # Another model of the same likeness: its opinions differ, its skill does not.
+        mind = f"{served}{RETRAINED}" if fault is Fault.SHIFTED else served
+        text = write_answer(self._forecaster, mind, prompt, ask.schema)
         if fault is Fault.CONSTANT:
             return write_constant(text), Finish.STOP
         if fault is Fault.TRUNCATED:
@@ -275,6 +284,11 @@ class ProviderEmulator:
         except msgspec.MsgspecError:
             return None
         return asked if asked in self._redirects else self._served(asked) or asked
+
+
+def _cache(input_tokens: int) -> tuple[int, int]:
+    """Of a prompt, the tokens read from a cache and those written to it (an assumption of round shares)."""
+    return input_tokens // 2, input_tokens // 5
 
 
 def _refusal_response(call: _Call, refused: Refusal) -> web.Response:

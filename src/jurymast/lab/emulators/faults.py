@@ -71,6 +71,16 @@ class Fault(StrEnum):
     CONSTANT = "constant", "every number in the answer is the same, whatever was asked"
     OBEDIENT = "obedient", "does as a quoted text says: its answer is what stands there after `ANSWER:`"
     SWAPPED_MODEL = "swapped_model", "the answer says that an unlisted model gave it"
+    SHIFTED = "shifted", "the model has other opinions than before under the same name, and says nothing"
+    CACHED = (
+        "cached",
+        "half of each prompt is read from the vendor's cache and a part written to it, and billed so",
+    )
+    UNLISTED = "unlisted", "the models are missing from the model list, but answer"
+    RETIRING = (
+        "retiring",
+        "the model list says that the models end in 20 days (xAI and Ollama state no dates)",
+    )
 
     @property
     def hits_model_list(self) -> bool:

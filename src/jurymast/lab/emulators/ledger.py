@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from jurymast.lab.emulators.tariff import micros
+from jurymast.lab.emulators.wire import Reply
+
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
@@ -12,8 +15,9 @@ class Ledger:
     ``requests`` counts inference requests that reached the server, ``billed`` those that a model began to
     work on. These are charged in full when work begins: a caller that hangs up still pays. Anthropic charges
     nothing for a refusal before its first token, xAI's fee for a refused prompt is not in tokens.
-    ``output_tokens`` includes ``reasoning_tokens``. ``bill`` is the sum of all bills in micro-dollars, each
-    rounded up; ``undelivered`` is how much of it is for answers whose caller was gone before their end.
+    ``output_tokens`` includes ``reasoning_tokens``, ``input_tokens`` what came from or went to the cache.
+    ``bill`` is the sum of all bills in micro-dollars, each rounded up; ``undelivered`` is how much of it is
+    for answers whose caller was gone before their end.
     """
 
     requests: int = 0
@@ -35,12 +39,12 @@ class Ledger:
         """A charged answer did not reach its caller in whole."""
         return replace(self, undelivered=self.undelivered + bill)
 
-    def charged(self, input_tokens: int, visible_tokens: int, reasoning_tokens: int, bill: int) -> Ledger:
+    def charged(self, reply: Reply) -> Ledger:
         return replace(
             self,
             billed=self.billed + 1,
-            input_tokens=self.input_tokens + input_tokens,
-            output_tokens=self.output_tokens + visible_tokens + reasoning_tokens,
-            reasoning_tokens=self.reasoning_tokens + reasoning_tokens,
-            bill=self.bill + bill,
+            input_tokens=self.input_tokens + reply.input_tokens,
+            output_tokens=self.output_tokens + reply.output_tokens,
+            reasoning_tokens=self.reasoning_tokens + reply.reasoning_tokens,
+            bill=self.bill + micros(reply.ticks),
         )

@@ -144,7 +144,7 @@ class MessagesWire:
     def error_frame(self, wording: Wording, request_id: str) -> bytes:
         return server_sent(self.error(wording, request_id), "error")
 
-    def model_list(self, models: Sequence[str]) -> dict[str, object]:
+    def model_list(self, models: Sequence[str], ends: Mapping[str, str]) -> dict[str, object]:
         return {
             "data": [
                 {
@@ -152,9 +152,9 @@ class MessagesWire:
                     "id": model,
                     "display_name": model,
                     "created_at": MODELS_CREATED,
-                    "lifecycle": "active",
-                    "deprecated_at": None,
-                    "retires_at": None,
+                    "lifecycle": "deprecated" if model in ends else "active",
+                    "deprecated_at": MODELS_CREATED if model in ends else None,
+                    "retires_at": f"{ends[model]}T00:00:00Z" if model in ends else None,
                 }
                 for model in models
             ],
@@ -193,10 +193,10 @@ def _end(reply: Reply) -> dict[str, object]:
 
 def _usage(reply: Reply) -> dict[str, object]:
     return {
-        "input_tokens": reply.input_tokens,
+        "input_tokens": reply.input_tokens - reply.cache_read_tokens - reply.cache_written_tokens,
         "output_tokens": reply.output_tokens,
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
+        "cache_creation_input_tokens": reply.cache_written_tokens,
+        "cache_read_input_tokens": reply.cache_read_tokens,
     }
 
 

@@ -82,7 +82,8 @@ class OllamaWire:
     def error_frame(self, wording: Wording, request_id: str) -> bytes:
         return _line(self.error(wording, request_id))
 
-    def model_list(self, models: Sequence[str]) -> dict[str, object]:
+    def model_list(self, models: Sequence[str], ends: Mapping[str, str]) -> dict[str, object]:
+        del ends
         return {
             "models": [
                 {

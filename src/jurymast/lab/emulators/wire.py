@@ -44,7 +44,11 @@ class Finish(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A complete answer. ``choices`` False leaves out the part that would hold the text."""
+    """A complete answer. ``choices`` False leaves out the part that would hold the text.
+
+    ``input_tokens`` is the whole prompt, what was read from the cache and written to it included. ``ticks``
+    is the bill, 10^10 to the US dollar.
+    """
 
     reply_id: str
     created: int
@@ -56,6 +60,9 @@ class Reply:
     reasoning_tokens: int
     secs: float
     choices: bool = True
+    cache_read_tokens: int = 0
+    cache_written_tokens: int = 0
+    ticks: int = 0
 
     @property
     def output_tokens(self) -> int:
@@ -100,7 +107,9 @@ class Wire(Protocol):
 
     def error_frame(self, wording: Wording, request_id: str) -> bytes: ...
 
-    def model_list(self, models: Sequence[str]) -> dict[str, object]: ...
+    def model_list(self, models: Sequence[str], ends: Mapping[str, str]) -> dict[str, object]:
+        """The page that lists these models; ``ends`` has the dates (ISO) of those that are to retire."""
+        ...
 
 
 def invalid(provider: ProviderName, message: str) -> Refusal:

@@ -20,10 +20,10 @@ from jurymast.domain.provider import ProviderName, Route, Tier, Usage
 from jurymast.domain.status import EmergencyMode
 from jurymast.exchange.questions import Question, as_market, load_bundle
 from jurymast.intelligence.prompts import forecast_request
-from jurymast.intelligence.provider_manager import BYTES_PER_TOKEN
 from jurymast.intelligence.providers.catalogue import default_catalogue
 from jurymast.lab.emulators.forecaster import Forecaster
 from jurymast.lab.emulators.prompt import Prompt
+from jurymast.policy.tokens import BYTES_PER_TOKEN_BEFORE
 
 CHAIN: Final = (
     Route(ProviderName.XAI, "grok-4.7"),
@@ -91,7 +91,7 @@ def ask(questions: Sequence[Question], seed: int) -> list[Asked]:
     for question in questions:
         snapshot = snapshot_of(question)
         size_bytes = forecast_request(snapshot, ()).size_bytes
-        usage = Usage(input=size_bytes // BYTES_PER_TOKEN, output=ANSWER_TOKENS)
+        usage = Usage(input=int(size_bytes / BYTES_PER_TOKEN_BEFORE), output=ANSWER_TOKENS)
         prompt = Prompt("", question.ticker, question.listed_at)
         said = tuple(_said(forecaster, route, prompt, usage) for route in CHAIN)
         asked.append(Asked(question, snapshot, said))
