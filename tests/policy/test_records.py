@@ -85,7 +85,7 @@ def test_a_market_counts_by_its_first_forecast() -> None:
     book = folded(noted(first), noted(later))
     assert book.pending == {"A": (first,)}
     book.apply(scored(first))
-    assert not book.is_new(later)
+    assert not book.is_new(later.ticker, later.model)
     assert [each.forecast for each in book.outcomes("grok-4.7")] == [0.8]
     assert book.pending == {}
 

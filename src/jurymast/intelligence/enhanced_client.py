@@ -168,17 +168,23 @@ class EnhancedAIClient:
             return self._abstained(
                 question, AbstainReason.MODEL_ABSTAINED, outcome.value.reason, answered=outcome
             )
+        market, served = question.snapshot.market, outcome.response.served_model
+        swapped, now = outcome.response.swapped, self._clock.monotonic()
+        weight, instead_of = self.weighing.weigh(
+            outcome.route, served, outcome.tier, market.category, swapped=swapped
+        )
+        age_secs_max = self.fallback_manager.rules.forecast_age_secs_max
         decision = Decision(
             decision_id=question.decision_id,
-            ticker=question.snapshot.ticker,
+            ticker=market.ticker,
             forecast=outcome.value,
             rung=outcome.rung,
             route=outcome.route,
             tier=outcome.tier,
-            served_model=outcome.response.served_model,
+            served_model=served,
             mode=self.mode,
             cost=outcome.cost,
-            secs=self._clock.monotonic() - question.started,
+            secs=now - question.started,
             market_price=question.market_price,
             as_of=question.snapshot.as_of,
             decided_at=self._clock.utc_now(),
@@ -188,14 +194,13 @@ class EnhancedAIClient:
             rules_hash=rules_hash(question.snapshot.market),
             spread=question.snapshot.book.spread if question.snapshot.book.two_sided else 0,
             volume_24h=question.snapshot.volume_24h,
+            weight=weight,
+            instead_of=instead_of,
+            beside=self.weighing.shadow_of(market.ticker, served, now, age_secs_max),
         )
-        market = question.snapshot.market
-        decision = self.weighing.weighed(decision, market.category, swapped=outcome.response.swapped)
         self.weighing.note(decision, question.snapshot, decision.decided_at)
         self._shadow(decision, question.snapshot)
-        age_secs_max = self.fallback_manager.rules.forecast_age_secs_max
-        lately = self.weighing.shadow_of(decision, self._clock.monotonic(), age_secs_max)
-        return replace(decision, beside=lately)
+        return decision
 
     def _shadowed(
         self, question: _Question, event: ShadowAnswered, response: AIResponse, ours: _Belief, theirs: _Belief

@@ -57,6 +57,8 @@ class SecondOpinions:
             return decision
         timeout_secs = min(left_secs, self._fallback.settings.work.attempt_secs_max)
         negate = settings.negate and worth_negating(decision, snapshot, rules, settings)
+        if not settings.second and not negate:
+            return decision
         other, negated = await asyncio.gather(
             self._other(decision, snapshot, evidence, timeout_secs, rules) if settings.second else _nothing(),
             self._negation(decision, snapshot, evidence, timeout_secs) if negate else _nothing(),

@@ -31,20 +31,15 @@ class Weighing:
         self._emit = emit
         self._shadows: dict[str, tuple[float, Opinion]] = {}
 
-    def weighed(self, decision: Decision, category: str, *, swapped: bool) -> Decision:
-        """A fresh decision with what it counts for, and in whose place it stands."""
-        is_first = (decision.route.provider, decision.route.model) == (
-            self._first.provider,
-            self._first.model,
-        )
+    def weigh(
+        self, route: Route, served_model: str, tier: Tier, category: str, *, swapped: bool
+    ) -> tuple[Weight, Weight | None]:
+        """What a fresh opinion counts for, and in whose place it stands, if in anybody's."""
+        is_first = route.model == self._first.model and route.provider is self._first.provider
         if is_first and not swapped:
-            self._first_model = decision.served_model
-        stands_in = swapped or not is_first
-        return replace(
-            decision,
-            weight=self.records.weight(decision.served_model, decision.tier, category),
-            instead_of=self._of_first(category) if stands_in else None,
-        )
+            self._first_model = served_model
+        weight = self.records.weight(served_model, tier, category)
+        return weight, self._of_first(category) if swapped or not is_first else None
 
     def reweighed(self, kept: Decision, category: str) -> Decision:
         """An opinion of before with what it counts for now."""
@@ -78,8 +73,8 @@ class Weighing:
         shadow: bool,
     ) -> None:
         market, weight = snapshot.market, opinion.weight
-        if not price:
-            return  # nothing to hold it against
+        if not price or not self.records.is_new(market.ticker, opinion.model):
+            return  # nothing to hold it against, or it has said so before
         record = ForecastRecord(
             ticker=market.ticker,
             event_ticker=market.event_ticker,
@@ -96,10 +91,9 @@ class Weighing:
             shadow=shadow,
             simulated=simulated,
         )
-        if self.records.is_new(record):
-            event = ForecastNoted(at=at, ticker=market.ticker, record=record)
-            self.records.apply(event)
-            self._emit(event)
+        event = ForecastNoted(at=at, ticker=market.ticker, record=record)
+        self.records.apply(event)
+        self._emit(event)
 
     def opinion(self, route: Route, model: str, tier: Tier, percent: int, category: str) -> Opinion:
         """Another model's opinion with its own weight."""
@@ -112,10 +106,12 @@ class Weighing:
         if len(self._shadows) > SHADOWS_KEPT:
             del self._shadows[next(iter(self._shadows))]
 
-    def shadow_of(self, decision: Decision, now: float, age_secs_max: float) -> tuple[Opinion, ...]:
+    def shadow_of(
+        self, ticker: str, served_model: str, now: float, age_secs_max: float
+    ) -> tuple[Opinion, ...]:
         """What a shadow has said of the same market lately, if it was another model."""
-        at, opinion = self._shadows.get(decision.ticker, (0.0, None))
-        fresh = opinion is not None and now - at <= age_secs_max and opinion.model != decision.served_model
+        at, opinion = self._shadows.get(ticker, (0.0, None))
+        fresh = opinion is not None and now - at <= age_secs_max and opinion.model != served_model
         return (opinion,) if opinion is not None and fresh else ()
 
     def _of_first(self, category: str) -> Weight:

@@ -43,7 +43,7 @@ class ForecastRecords:
     def apply(self, event: Event) -> None:
         """Fold one fact; twice is once. What is not about forecasts changes nothing."""
         match event:
-            case ForecastNoted(record=record) if self.is_new(record):
+            case ForecastNoted(record=record) if self.is_new(record.ticker, record.model):
                 self._pending.setdefault(record.ticker, {})[record.model] = record
                 if len(self._pending) > PENDING_MAX:
                     del self._pending[next(iter(self._pending))]
@@ -56,10 +56,10 @@ class ForecastRecords:
             case _:
                 pass
 
-    def is_new(self, record: ForecastRecord) -> bool:
+    def is_new(self, ticker: str, model: str) -> bool:
         """Whether this is the model's first forecast of a market that is not known to have resolved."""
-        pending = record.model in self._pending.get(record.ticker, {})
-        return not pending and record.ticker not in self._scored.get(record.model, {})
+        pending = model in self._pending.get(ticker, ())
+        return not pending and ticker not in self._scored.get(model, ())
 
     @property
     def pending(self) -> dict[str, tuple[ForecastRecord, ...]]:
@@ -115,7 +115,11 @@ class ForecastRecords:
         models.pop(record.model, None)
         if not models:
             self._pending.pop(record.ticker, None)
-        if yes is None or not 0 < record.market_price < PAYOUT or not self.is_new(record):
+        if (
+            yes is None
+            or not 0 < record.market_price < PAYOUT
+            or not self.is_new(record.ticker, record.model)
+        ):
             return
         theirs = self._scored.pop(record.model, {})
         theirs[record.ticker] = record, outcome_of(record, yes)

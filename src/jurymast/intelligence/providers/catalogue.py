@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache
 from importlib import resources
@@ -33,6 +33,8 @@ class Rates(NamedTuple):
 
     def cost(self, usage: Usage) -> Micros:
         """What a usage costs, rounded up to the micro-dollar."""
+        if not usage.cached_input and not usage.cache_written and self.reasoning == self.output:
+            return -(-(usage.input * self.input + usage.output * self.output) // PER_TOKENS)  # the usual one
         cached = min(usage.cached_input, usage.input)
         written = min(usage.cache_written, usage.input - cached)
         reasoning = min(usage.reasoning, usage.output)
@@ -96,10 +98,13 @@ class ModelPrice:
     cache_write: Micros | None = None
     reasoning: Micros | None = None
     long: LongContext | None = None
+    _tiers: tuple[Rates, ...] = field(init=False, repr=False, compare=False)
+    """Usual, and for a long context where that is another."""
 
     def __post_init__(self) -> None:
         usual = _rates(self)
-        tiers = [usual] if self.long is None else [usual, _rates(self.long)]
+        tiers = (usual,) if self.long is None else (usual, _rates(self.long))
+        object.__setattr__(self, "_tiers", tiers)
         for rates in tiers:
             if (
                 not 0 <= rates.cached <= rates.input <= rates.written
@@ -114,7 +119,7 @@ class ModelPrice:
 
     def rates(self, prompt_tokens: int) -> Rates:
         """The prices of a request with such a prompt."""
-        return _rates(self.long if self.long is not None and prompt_tokens > self.long.above else self)
+        return self._tiers[self.long is not None and prompt_tokens > self.long.above]
 
     def cost(self, usage: Usage) -> Micros:
         """What a usage costs, rounded up to the micro-dollar; more tokens of any kind never cost less."""
