@@ -52,11 +52,11 @@ document.addEventListener("submit", (event) => {
   event.preventDefault();
   pending = form;
   document.getElementById("confirm-text").textContent = form.dataset.confirm;
-  dialog.returnValue = "no";
   dialog.showModal();
 });
-dialog.addEventListener("close", () => {
-  if (dialog.returnValue !== "yes" || !pending) { pending = null; return; }
+// Not by the dialog's close event: it comes late, and may be that of the question before.
+dialog.querySelector("button[value=yes]").addEventListener("click", () => {
+  if (!pending) return;
   const field = document.createElement("input");
   field.type = "hidden"; field.name = "confirm"; field.value = "yes";
   pending.append(field);
