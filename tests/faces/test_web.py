@@ -13,31 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import msgspec
 import pytest
 
+from bot_world import bot, present, says
 from browser import browsing, found
-from history_world import cycle, decided, provider_is, started
-from jurymast.app import live
+from history_world import decided
 from jurymast.app.clock import SystemClock
 from jurymast.app.control import ControlFile
-from jurymast.app.live import Live
 from jurymast.domain.errors import JurymastError
-from jurymast.domain.events import Event, FailedOver
-from jurymast.domain.provider import ProviderName, Route
 from jurymast.domain.status import (
     EmergencyMode,
-    ProviderStatus,
-    RouteReport,
-    RouteState,
-    SystemStatus,
     TradingState,
 )
 from jurymast.faces.web.access import COOKIE, TOKEN_FILE, Access, is_loopback, own_page, token_of
 from jurymast.faces.web.pages import SECTIONS
 from jurymast.faces.web.server import HEADERS, serving
-from jurymast.journal.sqlite import SqliteJournal
-from jurymast.testing.clock import FakeClock
 
 TOKEN = "a-token-of-good-length"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -46,46 +36,6 @@ REDUCING = TradingState.REDUCING
 Page = tuple[aiohttp.ClientSession, str]
 EVERYWHERE = Access(TOKEN, "0.0.0.0", frozenset({"127.0.0.1"}))
 OPEN = Access(TOKEN, "127.0.0.1")
-XAI, OPENAI = Route(ProviderName.XAI, "grok-4.3"), Route(ProviderName.OPENAI, "gpt-6.1-terra")
-
-
-def events(reason: str = "503") -> list[Event]:
-    now = datetime.now(UTC)
-    return [
-        started(now - timedelta(minutes=30)),
-        decided(now - timedelta(minutes=29), ticker="FB-1"),
-        cycle(now - timedelta(minutes=28)),
-        provider_is(now - timedelta(minutes=20), ProviderName.XAI, ProviderStatus.UNHEALTHY, reason),
-        FailedOver(at=now - timedelta(minutes=20), from_route=XAI, to_route=OPENAI, reason=reason),
-        cycle(now - timedelta(minutes=19)),
-    ]
-
-
-def present(mode: EmergencyMode = EmergencyMode.NORMAL, state: TradingState = TradingState.ACTIVE) -> Live:
-    """xAI is out, OpenAI answers."""
-    routes = (
-        RouteReport(XAI, RouteState.OPEN, 9, 4, 100, 0.5, "503", retry_in_secs=12.0),
-        RouteReport(OPENAI, RouteState.HEALTHY, 3, 0, 200, 0.4, in_flight=1),
-    )
-    statuses = {ProviderName.XAI: ProviderStatus.UNHEALTHY, ProviderName.OPENAI: ProviderStatus.HEALTHY}
-    status = SystemStatus(mode, "one provider is left", statuses, routes, OPENAI, 300)
-    return Live(live.VERSION, 1, datetime.now(UTC), "test", ("exchange",), status, state, 0.25, (), ())
-
-
-def says(directory: Path, now: Live) -> None:
-    (directory / live.NAME).write_bytes(msgspec.json.encode(now))
-
-
-@asynccontextmanager
-async def bot(directory: Path, reason: str = "503") -> AsyncIterator[SqliteJournal]:
-    """A journal that somebody is writing, as of a bot that runs, and what it says of itself."""
-    journal = SqliteJournal.open(directory / "journal.db", clock=FakeClock())
-    await journal.append(*events(reason))
-    says(directory, present())
-    try:
-        yield journal
-    finally:
-        await journal.close()
 
 
 @asynccontextmanager

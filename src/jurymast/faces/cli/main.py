@@ -28,6 +28,7 @@ from jurymast.faces.cli.report import report
 from jurymast.faces.cli.score import score
 from jurymast.faces.cli.sim import sim
 from jurymast.faces.cli.spend import spend
+from jurymast.faces.cli.watch import watch
 from jurymast.faces.cli.watchdog import watchdog
 from jurymast.faces.cli.web import web
 from jurymast.faces.cli.year import year
@@ -201,6 +202,7 @@ cli.add_command(year)
 cli.add_command(score)
 cli.add_command(exchange)
 cli.add_command(record)
+cli.add_command(watch)
 cli.add_command(web)
 cli.add_command(report)
 

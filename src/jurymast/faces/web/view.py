@@ -135,6 +135,8 @@ class View:
     @property
     def may(self) -> str:
         """What trading may do, in one sentence."""
+        if not self.running:
+            return ""
         match self.state:
             case None:
                 return ""
