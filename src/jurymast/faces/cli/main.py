@@ -21,6 +21,7 @@ from jurymast.faces.cli.doctor import doctor
 from jurymast.faces.cli.drill import drill
 from jurymast.faces.cli.exchange import exchange
 from jurymast.faces.cli.flatten import flatten
+from jurymast.faces.cli.init import init
 from jurymast.faces.cli.models import models
 from jurymast.faces.cli.options import DATA_DIR, data_dir_option, json_option
 from jurymast.faces.cli.record import record
@@ -202,6 +203,7 @@ cli.add_command(year)
 cli.add_command(score)
 cli.add_command(exchange)
 cli.add_command(record)
+cli.add_command(init)
 cli.add_command(watch)
 cli.add_command(web)
 cli.add_command(report)
