@@ -52,7 +52,7 @@ def test_keys_of_the_environment_are_named_and_not_copied(tmp_path: Path) -> Non
 
 
 def test_pasted_keys_are_kept_for_this_user_alone(tmp_path: Path) -> None:
-    """In a file beside the configuration, readable for nobody else; the answer is not echoed into the file."""
+    """In a file beside the configuration, readable for nobody else."""
     done = init(tmp_path, typed="xai-pasted\n\n\n3\n")
     kept = tmp_path / "keys" / "xai"
     assert kept.read_text() == "xai-pasted\n"

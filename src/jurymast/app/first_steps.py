@@ -118,7 +118,7 @@ def configuration(choices: Choices) -> str:
         lines += [f"# {choices.local.name} on this machine. A small model may veto, never open risk.",
                   f'base_url = "{choices.local.base_url}"', f"models = [{models}]"]  # fmt: skip
     else:
-        lines += ["# No model server answers on this machine; with one (Ollama, llama.cpp, vLLM) enabled = true",
+        lines += ["# No model server answers here; with one (Ollama, llama.cpp, vLLM) enabled = true",
                   "enabled = false"]  # fmt: skip
     lines += [
         "",

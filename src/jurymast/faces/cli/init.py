@@ -17,7 +17,7 @@ import click
 @click.option("--yes", is_flag=True, help="Ask nothing: take what is there.")
 @click.option("--force", is_flag=True, help="Write over an existing file.")
 @click.option(
-    "--budget", type=click.FloatRange(0, 100_000), default=2.0, show_default=True, help="Of AI money a day, USD."
+    "--budget", type=click.FloatRange(0, 100_000), default=2.0, show_default=True, help="USD a day."
 )  # fmt: skip
 def init(config_file: Path, yes: bool, force: bool, budget: float) -> None:
     """Write a first configuration: paper trading with the keys and the local models that are there.
