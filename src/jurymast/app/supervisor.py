@@ -16,6 +16,7 @@ from jurymast.app.canary import CanaryKeeper
 from jurymast.app.desk import ControlDesk
 from jurymast.app.firings import take_over_firings
 from jurymast.app.models import ModelKeeper
+from jurymast.app.systemd import Systemd
 from jurymast.app.wiring import Bot
 from jurymast.domain.errors import JournalError
 from jurymast.domain.events import RunStarted, RunStopped
@@ -77,6 +78,7 @@ class Supervisor:
                     tasks.create_task(ControlDesk(bot).run()),
                     tasks.create_task(bot.heart.run()),
                     tasks.create_task(live.keep(bot)),
+                    tasks.create_task(self._systemd().run()),
                     tasks.create_task(self._write_history()),
                     tasks.create_task(ModelKeeper(bot).run()),
                     tasks.create_task(CanaryKeeper(bot).run()),
@@ -135,6 +137,10 @@ class Supervisor:
             await self._bot.exchange.news()
             await self._bot.cycle.square()
             await self._bot.clock.sleep(NEWS_GAP_SECS)
+
+    def _systemd(self) -> Systemd:
+        bot = self._bot
+        return Systemd(bot.clock, progress=lambda: bot.cycle.cycles, quiet_secs=bot.config.cycle_secs_max)
 
     async def _write_history(self) -> None:
         """Keep the history beside the journal fresh, in a thread: it may take its time, and may fail, for
