@@ -9,10 +9,7 @@ that can't be read is a halt, and its words are kept beside it when it is writte
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -22,7 +19,7 @@ import msgspec
 from jurymast.domain.errors import ControlUnwritable
 from jurymast.policy.demands import NONE, REASON_CHARS_MAX, Demand, Demands, halted
 from jurymast.ports import Clock
-from jurymast.watch.files import replace_file
+from jurymast.watch.files import Stamp, replace_file, stamp, taking_turns
 
 VERSION: Final = 1
 HALT: Final = "HALT"
@@ -43,10 +40,6 @@ class Unreadable(Exception):
     """The control file is damaged, or of a newer version."""
 
 
-Stamp = tuple[int, int, int] | None
-"""Inode, size and time of change of a file; None when it is not there."""
-
-
 @dataclass(slots=True)
 class _Seen:
     stamps: tuple[Stamp, Stamp]
@@ -65,7 +58,7 @@ class ControlFile:
 
     def demands(self) -> Demands:
         """Everything in force now. Never raises: what can't be read is a halt."""
-        stamps = (_stamp(self.halt_path), _stamp(self.path))
+        stamps = (stamp(self.halt_path), stamp(self.path))
         if self._seen is None or self._seen.stamps != stamps:
             self._seen = _Seen(stamps, self._read())
         return self._seen.demands.in_force(self._clock.utc_now())
@@ -74,7 +67,7 @@ class ControlFile:
         """Let ``how`` make new demands of what is in force, and keep them. Raises ControlUnwritable."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            with self._turn():
+            with taking_turns(self.directory / LOCK):
                 before = self._written()
                 after = replace(how(before), serial=before.serial + 1)
                 self._write(after)
@@ -154,15 +147,6 @@ class ControlFile:
         body = msgspec.json.encode(_File(VERSION, demands))
         replace_file(self.path, msgspec.json.format(body, indent=2) + b"\n")
 
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        handle = os.open(self.directory / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
-
 
 def parse(raw: bytes) -> Demands:
     """The demands in a control file. Raises Unreadable."""
@@ -173,13 +157,3 @@ def parse(raw: bytes) -> Demands:
     if found.version != VERSION:
         raise Unreadable(f"version {found.version}, this program writes {VERSION}")
     return found.demands
-
-
-def _stamp(path: Path) -> Stamp:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    except OSError:
-        return (-1, -1, -1)
-    return (found.st_ino, found.st_size, found.st_mtime_ns)

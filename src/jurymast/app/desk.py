@@ -7,6 +7,7 @@ a program has as well: ``enable_emergency_mode``, ``isolate_provider``, ``initia
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from jurymast.app.wiring import Bot
 from jurymast.domain.events import DemandsChanged, ModeChanged
 from jurymast.domain.status import EmergencyMode, RouteState
+from jurymast.intelligence.fallback_manager import FallbackManager
 from jurymast.journal.queries import JournalReader
 from jurymast.policy.demands import NONE, Demand, Demands, FlattenDemand, sentences
 from jurymast.policy.liquidation import Sale, Unsold
@@ -83,26 +85,7 @@ class ControlDesk:
         told = sentences(demands, now)
         if told != sentences(before, now):
             await bot.recorder.record(DemandsChanged(at=now, serial=demands.serial, demands=told))
-        if (mode := demands.mode) != before.mode:
-            if mode is None:
-                bot.fallback.disable_emergency_mode()
-            else:
-                left = None if mode.until is None else mode.until - now
-                bot.fallback.enable_emergency_mode(mode.reason or "by hand", left, mode.mode)
-        if demands.lifted is not None and demands.lifted != before.lifted:
-            bot.fallback.disable_emergency_mode(demands.lifted.reason)
-        if (override := demands.override) != before.override:
-            mode_then = EmergencyMode.NORMAL if override is None else override.mode
-            until = now if override is None or override.until is None else override.until
-            bot.fallback.override_mode(mode_then, until - now)
-        for name in demands.isolated.keys() - before.isolated.keys():
-            bot.fallback.isolate_provider(name, f"{BY_HAND}{demands.isolated[name].reason}")
-        for name in before.isolated.keys() - demands.isolated.keys():
-            bot.fallback.restore_provider(name)
-        if (preferred := demands.preferred) is not None and preferred != before.preferred:
-            await bot.fallback.initiate_failover(
-                preferred.source, preferred.target, preferred.reason or "by hand"
-            )
+        await carry_out(bot.fallback, before, demands, now)
         await bot.cycle.guard.look()
 
     async def _flatten(self, flatten: FlattenDemand) -> None:
@@ -118,3 +101,25 @@ class ControlDesk:
         await bot.liquidator.sell()
         if bot.cycle.reconciled and not bot.portfolio.positions:
             bot.control.change(lambda demands: replace(demands, flatten=None))
+
+
+async def carry_out(judgement: FallbackManager, before: Demands, demands: Demands, now: datetime) -> None:
+    """What demands mean for judgement: modes, isolated and preferred providers."""
+    if (mode := demands.mode) != before.mode:
+        if mode is None:
+            judgement.disable_emergency_mode()
+        else:
+            left = None if mode.until is None else mode.until - now
+            judgement.enable_emergency_mode(mode.reason or "by hand", left, mode.mode)
+    if demands.lifted is not None and demands.lifted != before.lifted:
+        judgement.disable_emergency_mode(demands.lifted.reason)
+    if (override := demands.override) != before.override:
+        mode_then = EmergencyMode.NORMAL if override is None else override.mode
+        until = now if override is None or override.until is None else override.until
+        judgement.override_mode(mode_then, until - now)
+    for name in demands.isolated.keys() - before.isolated.keys():
+        judgement.isolate_provider(name, f"{BY_HAND}{demands.isolated[name].reason}")
+    for name in before.isolated.keys() - demands.isolated.keys():
+        judgement.restore_provider(name)
+    if (preferred := demands.preferred) is not None and preferred != before.preferred:
+        await judgement.initiate_failover(preferred.source, preferred.target, preferred.reason or "by hand")

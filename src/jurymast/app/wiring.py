@@ -142,7 +142,7 @@ async def build(
                 provider_configs(config, fleet),
                 clock=clock,
                 emit=recorder.emit,
-                settings=_fallback_settings(config),
+                settings=fallback_settings(config),
                 catalogue=config.catalogue,
                 books=SqliteBooks.open(config.budget_path, config.caps, clock=clock, spent=earlier.spent),
                 pace=config.budget.pace,
@@ -226,7 +226,8 @@ def _questions(config: Config) -> tuple[Question, ...]:
     return load_questions(config.exchange.questions) if config.exchange.questions else load_bundle()
 
 
-def _fallback_settings(config: Config) -> FallbackSettings:
+def fallback_settings(config: Config) -> FallbackSettings:
+    """The settings of failover as the AI layer wants them."""
     return FallbackSettings(
         work=config.work,
         detector=config.detector,
