@@ -15,7 +15,7 @@ from jurymast.faces.cli.main import cli
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
-COMMAND = re.compile(r"(?:uv run )?jurymast ((?:lab |exchange )?[a-z]+)")
+COMMAND = re.compile(r"(?:uv run )?jurymast ((?:lab |exchange |rollout |config )?[a-z]+)")
 COMMANDS = {
     name
     for top, command in cli.commands.items()

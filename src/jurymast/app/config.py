@@ -11,6 +11,7 @@ from jurymast.app.budgets import BudgetSection
 from jurymast.app.mode_settings import CELLS, ModeSection
 from jurymast.app.models_config import ModelsSection, PriceSection, ProvidersSection, catalogue_of
 from jurymast.app.quality import QualitySection
+from jurymast.app.rollout_section import RolloutSection
 from jurymast.app.settings import REQUIRED, bounded, documented
 from jurymast.domain.money import usd
 from jurymast.domain.provider import Secret
@@ -278,6 +279,7 @@ class Config:
     web: WebSection = WebSection()
     quality: QualitySection = QualitySection()
     lab: LabSection = LabSection()
+    rollout: RolloutSection = RolloutSection()
     providers: ProvidersSection = ProvidersSection()
     models: ModelsSection = ModelsSection()
     prices: dict[str, PriceSection] = documented({}, doc="of models by id, before those that ship")

@@ -14,6 +14,7 @@ from jurymast.domain.decision import Abstain, Decision, ForecastRecord
 from jurymast.domain.money import Centi, Micros
 from jurymast.domain.order import Fill, Order, OrderIntent, Settlement
 from jurymast.domain.provider import ModelNotice, ProviderName, Route
+from jurymast.domain.rollout import Comparison, Phase
 from jurymast.domain.status import EmergencyMode, ProviderStatus, RouteState, TradingState
 
 
@@ -408,6 +409,24 @@ class EmergencyShadowed(Event):
     held: bool
     detail: str
     difference_pct: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutCompared(Event):
+    """Beside another decision maker: what both said of a market, and who decided it."""
+
+    comparison: Comparison
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutChanged(Event):
+    """The move from another decision maker went a phase on or back; ``by_hand`` or by the rule."""
+
+    old: Phase
+    new: Phase
+    share_pct: int
+    reason: str
+    by_hand: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ import click
 
 from jurymast import __version__
 from jurymast.domain.errors import JurymastError
+from jurymast.faces.cli.config import config
 from jurymast.faces.cli.control import COMMANDS
 from jurymast.faces.cli.doctor import doctor
 from jurymast.faces.cli.drill import drill
@@ -27,6 +28,7 @@ from jurymast.faces.cli.options import DATA_DIR, data_dir_option, json_option
 from jurymast.faces.cli.record import record
 from jurymast.faces.cli.report import report
 from jurymast.faces.cli.score import score
+from jurymast.faces.cli.rollout import rollout
 from jurymast.faces.cli.sim import sim
 from jurymast.faces.cli.spend import spend
 from jurymast.faces.cli.watch import watch
@@ -78,10 +80,10 @@ def run(
     """
     from jurymast.faces.cli import running
 
-    config = running.load_config(config_file, data_dir=data_dir, seed=seed, weather=weather)
+    settings = running.load_config(config_file, data_dir=data_dir, seed=seed, weather=weather)
     arguments = [] if config_file is None else ["--config", str(config_file)]
-    arguments += ["--data-dir", str(config.data_dir)]
-    running.run_bot(config, cycles=cycles, as_json=as_json, watchdog_arguments=arguments, account=account)
+    arguments += ["--data-dir", str(settings.data_dir)]
+    running.run_bot(settings, cycles=cycles, as_json=as_json, watchdog_arguments=arguments, account=account)
 
 
 @cli.command()
@@ -207,6 +209,8 @@ cli.add_command(init)
 cli.add_command(watch)
 cli.add_command(web)
 cli.add_command(report)
+cli.add_command(rollout)
+cli.add_command(config)
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ from jurymast.domain.events import (
     PositionSettled,
     ProviderChanged,
     Reconciled,
+    RolloutChanged,
     RunStarted,
     RunStopped,
     SecondOpinionGiven,
@@ -161,6 +162,9 @@ def describe(event: Event) -> tuple[str, str] | None:  # noqa: PLR0912, PLR0915 
         case ApiDrifted():
             style = "quiet" if event.harmless else "bad"
             return style, f"the exchange's API has changed: {event.name}: {event.detail}"
+        case RolloutChanged():
+            style = "quiet" if event.by_hand else "bad"
+            return style, f"rollout {event.old.upper()} -> {event.new.upper()}: {event.reason}"
         case CycleFinished():
             return "quiet", cycle_line(event)
         case _:

@@ -42,21 +42,23 @@ DEMO_NOISE = (*NOISE, TradeDeclined, OrderChanged)
 DEMO_PACE_SECS = 1.5
 
 
+def read_config_text(config_file: Path | None) -> tuple[str, str]:
+    """Text and name of a configuration, the built-in one without a file. Raises ConfigError."""
+    if config_file is None:
+        return embedded_toml(), "the built-in configuration"
+    try:
+        return config_file.read_text(encoding="utf-8"), str(config_file)
+    except OSError as error:
+        raise ConfigError(f"{config_file} can't be read: {error.strerror}. Nothing was started.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{config_file} is not UTF-8 text. Nothing was started.") from error
+
+
 def load_config(
     config_file: Path | None, *, data_dir: Path | None, seed: int | None, weather: bool | None
 ) -> Config:
     """The configuration of a run: file or built-in, environment, then the command line."""
-    if config_file is None:
-        text, source = embedded_toml(), "the built-in configuration"
-    else:
-        try:
-            text, source = config_file.read_text(encoding="utf-8"), str(config_file)
-        except OSError as error:
-            raise ConfigError(
-                f"{config_file} can't be read: {error.strerror}. Nothing was started."
-            ) from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{config_file} is not UTF-8 text. Nothing was started.") from error
+    text, source = read_config_text(config_file)
     config = load_settings(Config, text, source=source, environ=os.environ)
     bot, lab = config.bot, config.lab
     if data_dir is not None:
