@@ -203,8 +203,8 @@ def stepped_back(
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Bets marked to the last price seen of their markets: how many, and their mean in micro-dollars a contract,
-    before costs. No outcome: what the market thought later."""
+    """Bets marked to the last price seen of their markets: how many, and their mean in micro-dollars
+    a contract before costs. No outcome: what the market thought later."""
 
     bets: int = 0
     mean: Micros = 0
