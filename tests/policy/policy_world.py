@@ -184,13 +184,20 @@ class Bench:
         """Every send so far."""
         self.cancelled: list[int] = []
 
-    def ask(self, deadline_secs: float = 60.0, prompt_class: int = 0, tokens: int = 0) -> Walk:
+    def ask(
+        self,
+        deadline_secs: float = 60.0,
+        prompt_class: int = 0,
+        tokens: int = 0,
+        first: ProviderName | None = None,
+    ) -> Walk:
         walk = self.core.begin(
             self.now,
             deadline_secs,
             prompt_class=prompt_class,
             tokens=tokens,
             quote=lambda _route, _secs: (4_000, 3_000),
+            first=first,
         )
         return self._taken(walk)
 

@@ -61,6 +61,14 @@ class TestOrder:
         assert [c.route.provider for c in Bench(small, spec_of(OPENAI)).ask(tokens=10**6).asked] == [OPENAI]
         assert [c.route.provider for c in Bench(small, large).ask(tokens=10**6).asked] == [XAI]
 
+    def test_a_question_may_name_who_is_asked_first(self) -> None:
+        """A critic is asked of another provider than the forecaster: while it is well, for one question."""
+        bench = Bench()
+        assert bench.asked(bench.ask(first=OPENAI)) == [OPENAI]
+        assert bench.asked(bench.ask()) == [XAI]
+        bench.core.health.isolate(OPENAI, "by hand")
+        assert bench.asked(bench.ask(first=OPENAI)) == [XAI]
+
     def test_three_sends_at_most_and_the_last_by_another_way(self) -> None:
         """The third send leaves the edge that the first two share, and there is no fourth."""
         bench = Bench()

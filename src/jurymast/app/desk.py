@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -51,7 +52,7 @@ class ControlDesk:
         bot, demands = self._bot, self._bot.control.demands()
         await bot.cycle.guard.look()
         if self._applied is None:
-            self._applied = self._left_behind()
+            self._applied = left_behind(bot.fallback, bot.config.journal_path, demands, bot.clock.utc_now())
         if demands != self._applied:
             before, self._applied = self._applied, demands
             await self._apply(before, demands)
@@ -63,21 +64,6 @@ class ControlDesk:
         while True:
             await self.look()
             await self._bot.clock.sleep(LOOK_SECS)
-
-    def _left_behind(self) -> Demands:
-        """What an earlier run did by hand and its journal has kept: isolated providers, the end of KILLED."""
-        records = self._bot.fallback.core.health.records.values()
-        isolated = {
-            record.route.provider: Demand(record.health.reason, self._bot.clock.utc_now())
-            for record in records
-            if record.health.state is RouteState.ISOLATED and record.health.reason.startswith(BY_HAND)
-        }
-        lifted = self._bot.control.demands().lifted
-        with JournalReader(self._bot.config.journal_path) as journal:
-            changed = journal.last(ModeChanged)
-        if changed is not None and lifted is not None and lifted.at > changed.at:
-            lifted = None  # said while no bot ran, of the mode that this one was left in: to be carried out
-        return replace(NONE, isolated=isolated, lifted=lifted)
 
     async def _apply(self, before: Demands, demands: Demands) -> None:
         bot = self._bot
@@ -101,6 +87,21 @@ class ControlDesk:
         await bot.liquidator.sell()
         if bot.cycle.reconciled and not bot.portfolio.positions:
             bot.control.change(lambda demands: replace(demands, flatten=None))
+
+
+def left_behind(judgement: FallbackManager, journal_path: Path, demands: Demands, now: datetime) -> Demands:
+    """What an earlier run did by hand and its journal has kept: isolated providers, the end of KILLED."""
+    isolated = {
+        record.route.provider: Demand(record.health.reason, now)
+        for record in judgement.core.health.records.values()
+        if record.health.state is RouteState.ISOLATED and record.health.reason.startswith(BY_HAND)
+    }
+    lifted = demands.lifted
+    with JournalReader(journal_path) as journal:
+        changed = journal.last(ModeChanged)
+    if changed is not None and lifted is not None and lifted.at > changed.at:
+        lifted = None  # said while no bot ran, of the mode that this one was left in: to be carried out
+    return replace(NONE, isolated=isolated, lifted=lifted)
 
 
 async def carry_out(judgement: FallbackManager, before: Demands, demands: Demands, now: datetime) -> None:

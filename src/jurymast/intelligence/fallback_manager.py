@@ -144,11 +144,13 @@ class FallbackManager:
         deadline_secs: float,
         compare: Compare[Value] | None = None,
         market: str = "",
+        first: ProviderName | None = None,
     ) -> Answered[Value] | Unanswered:
         """Ask until a route gives an answer that ``validate`` accepts, or time and sends run out.
 
-        ``market`` is whose caps of AI money count. With ``compare`` an idle route may be asked the same in
-        shadow; it completes what is told of that by what only the asker can read in the two answers.
+        ``market`` is whose caps of AI money count; ``first`` is asked before the others while it is well. With
+        ``compare`` an idle route may be asked the same in shadow; it completes what is told of that by what
+        only the asker can read in the two answers.
         """
         walk = self.core.begin(
             self._clock.monotonic(),
@@ -156,6 +158,7 @@ class FallbackManager:
             prompt_class=prompt_class(request.size_bytes),
             tokens=self._providers.ratios.expected_anywhere(request) + request.max_output_tokens,
             quote=lambda route, secs: self._providers.given_up(request, route, secs),
+            first=first,
         )
         run = Run(
             self.core, self._providers, self._clock, self._report, self._alarms,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
+from jurymast.domain.provider import ProviderName
 from jurymast.domain.status import RouteState
 from jurymast.policy.health import Record
 from jurymast.policy.walk import Walk
@@ -36,6 +38,14 @@ def choose(walk: Walk, now: float, *, last: bool, hedge: bool = False) -> Record
     if best is not None and best.route.instance:
         return _least_busy(walk, best, least, now, last=last)
     return best
+
+
+def in_order(ranked: Sequence[Record], first: ProviderName | None) -> list[Record]:
+    """Routes as ranked, the well ones of ``first`` before all others: a second opinion is another's."""
+    if first is None:
+        return list(ranked)
+    favoured = [r for r in ranked if r.route.provider is first and r.health.usable and not r.edge.suspect]
+    return favoured + [record for record in ranked if record not in favoured]
 
 
 def leave_out_small(walk: Walk, tokens: int) -> None:

@@ -29,7 +29,7 @@ from jurymast.domain.money import Micros
 from jurymast.domain.provider import Failure, FailureKind, ProviderName, Route, Tier
 from jurymast.domain.status import EmergencyMode, RouteState
 from jurymast.policy import ladder as ladders
-from jurymast.policy.choosing import choose, leave_out_small
+from jurymast.policy.choosing import choose, in_order, leave_out_small
 from jurymast.policy.deadline import FLOOR_SHARE, LAST_FACTOR, WorkSettings, attempt_timeout, last_timeout
 from jurymast.policy.detector import DetectorSettings
 from jurymast.policy.facts import ActiveMoved, Fact, ModeMoved, ShareMoved
@@ -128,12 +128,11 @@ class Failover:
         prompt_class: int = 0,
         tokens: int = 0,
         quote: Quote | None = None,
+        first: ProviderName | None = None,
     ) -> Walk:
-        """Start a decision that must end by ``now + deadline_secs``.
-
-        ``tokens`` is about what the prompt and its answer take, ``quote`` prices an attempt given up.
-        """
-        walk = Walk(now, now + deadline_secs, prompt_class, untried=list(self.health.ranked(now)))
+        """Start a decision that must end by ``now + deadline_secs``. ``tokens`` is about what the prompt and its
+        answer take, ``quote`` prices an attempt given up, ``first`` is asked before its equals while well."""
+        walk = Walk(now, now + deadline_secs, prompt_class, untried=in_order(self.health.ranked(now), first))
         if quote is not None:
             walk.quote = quote
         for skipped in self.health.plan(now).skipped:
