@@ -130,8 +130,8 @@ class Failover:
         quote: Quote | None = None,
         first: ProviderName | None = None,
     ) -> Walk:
-        """Start a decision that must end by ``now + deadline_secs``. ``tokens`` is about what the prompt and its
-        answer take, ``quote`` prices an attempt given up, ``first`` is asked before its equals while well."""
+        """Start a decision that must end by ``now + deadline_secs``. ``tokens`` is about what prompt and
+        answer take, ``quote`` prices an attempt given up, ``first`` goes before its equals while well."""
         walk = Walk(now, now + deadline_secs, prompt_class, untried=in_order(self.health.ranked(now), first))
         if quote is not None:
             walk.quote = quote
