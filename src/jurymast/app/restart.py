@@ -25,6 +25,7 @@ from jurymast.domain.events import (
     SecondOpinionGiven,
     ShadowAnswered,
     SizeShareChanged,
+    TextCompleted,
 )
 from jurymast.domain.market import Side
 from jurymast.domain.money import PAYOUT, Micros
@@ -47,6 +48,7 @@ _PAID: Final = (
     ShadowAnswered,
     SecondOpinionGiven,
     CanaryFinished,
+    TextCompleted,
 )
 FORECASTS_READ_MAX: Final = 5_000
 """Of forecasts noted, and of those scored, the newest: a start stays fast whatever the journal's age."""
@@ -138,6 +140,8 @@ def _cost(event: Event) -> Micros:
             return event.abstain.cost + _uncertain(event.abstain)
         case ProbeSent() | ShadowAnswered() | SecondOpinionGiven() | CanaryFinished():
             return event.cost
+        case TextCompleted():
+            return event.cost + event.uncertain
         case _:
             return 0
 

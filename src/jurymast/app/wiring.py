@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,6 +35,8 @@ from jurymast.lab.rig import EMULATED_KEY
 from jurymast.lab.world import QuestionOracle
 from jurymast.policy.exits import ExitSettings
 from jurymast.policy.interlocks import order_cap
+from jurymast.policy.records import ForecastRecords
+from jurymast.policy.restart import NOTHING_EARLIER
 from jurymast.policy.risk import RiskSettings
 from jurymast.ports import Clock
 from jurymast.trading.cycle import CycleSettings, TradingCycle
@@ -135,24 +137,10 @@ async def build(
         )
         exchange = venue.exchange
         fleet = await _emulators(config, venue, clock, recorder, stack) if config.lab.emulate else None
-        earlier = earlier_run(journal, clock, config)
         records = forecast_records(config)
+        providers = provider_configs(config, fleet)
         client = await stack.enter_async_context(
-            connect(
-                provider_configs(config, fleet),
-                clock=clock,
-                emit=recorder.emit,
-                settings=fallback_settings(config),
-                catalogue=config.catalogue,
-                books=SqliteBooks.open(config.budget_path, config.caps, clock=clock, spent=earlier.spent),
-                pace=config.budget.pace,
-                strategy=config.budget.strategy,
-                seed=config.bot.seed,
-                earlier=earlier,
-                table=config.table,
-                records=records,
-                second=config.quality.second,
-            )
+            judgement(config, providers, journal, records=records, clock=clock, emit=recorder.emit)
         )
         control = ControlFile(config.data_dir, clock)
         gateway = Gateway(exchange, recorder, portfolio, clock=clock, control=control, table=config.table)
@@ -174,6 +162,39 @@ async def build(
             config, clock, journal, recorder, portfolio, venue, client, cycle, gateway, control,
             liquidator, Outcomes(exchange, records, recorder, clock=clock), heart, fleet,
         )  # fmt: skip
+
+
+@asynccontextmanager
+async def judgement(
+    config: Config,
+    providers: Sequence[ProviderConfig],
+    journal: SqliteJournal | None,
+    *,
+    records: ForecastRecords | None = None,
+    clock: Clock,
+    emit: Callable[[Event], None],
+) -> AsyncIterator[EnhancedAIClient]:
+    """The AI layer as configured, going on from what ``journal`` remembers; without one it begins anew.
+    ``records`` are what models have said and what became of it, read from the journal where not handed in."""
+    earlier = NOTHING_EARLIER if journal is None else earlier_run(journal, clock, config)
+    if records is None and journal is not None:
+        records = forecast_records(config)
+    async with connect(
+        providers,
+        clock=clock,
+        emit=emit,
+        settings=_fallback_settings(config),
+        catalogue=config.catalogue,
+        books=SqliteBooks.open(config.budget_path, config.caps, clock=clock, spent=earlier.spent),
+        pace=config.budget.pace,
+        strategy=config.budget.strategy,
+        seed=config.bot.seed,
+        earlier=earlier,
+        table=config.table,
+        records=records,
+        second=config.quality.second,
+    ) as client:
+        yield client
 
 
 def provider_configs(config: Config, fleet: EmulatorFleet | None) -> tuple[ProviderConfig, ...]:
@@ -226,8 +247,7 @@ def _questions(config: Config) -> tuple[Question, ...]:
     return load_questions(config.exchange.questions) if config.exchange.questions else load_bundle()
 
 
-def fallback_settings(config: Config) -> FallbackSettings:
-    """The settings of failover as the AI layer wants them."""
+def _fallback_settings(config: Config) -> FallbackSettings:
     return FallbackSettings(
         work=config.work,
         detector=config.detector,

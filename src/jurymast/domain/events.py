@@ -387,6 +387,21 @@ class CanaryFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TextCompleted(Event):
+    """A question was asked that is no forecast. ``purpose`` is the caller's word for it.
+
+    ``route`` is who answered, None when nobody did; ``uncertain`` what may be billed beyond ``cost``.
+    """
+
+    purpose: str
+    route: Route | None
+    detail: str
+    secs: float
+    cost: Micros
+    uncertain: Micros = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiDrifted(Event):
     """The exchange's answers have changed: ``name`` (operation and field) is new or can't be read.
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
 from jurymast.domain.decision import Abstain, AbstainReason, Attempt, Decision, Forecast, Rung
-from jurymast.domain.events import DecisionAbstained, DecisionMade, EmergencyShadowed, ShadowAnswered
+from jurymast.domain.events import (
+    DecisionAbstained,
+    DecisionMade,
+    EmergencyShadowed,
+    ShadowAnswered,
+    TextCompleted,
+)
 from jurymast.domain.market import EvidenceItem, MarketSnapshot
 from jurymast.domain.money import Micros
-from jurymast.domain.provider import AIRequest, AIResponse, Message
+from jurymast.domain.provider import AIRequest, AIResponse, Message, ProviderName
 from jurymast.domain.status import EmergencyMode, SystemStatus
 from jurymast.intelligence.emergency import decision_id
 from jurymast.intelligence.fallback_manager import Answered, Emit, FallbackManager, Unanswered
@@ -128,12 +135,45 @@ class EnhancedAIClient:
         """Plain text from whoever answers, or None. Never raises."""
         request = AIRequest((Message("user", prompt),), max_output_tokens=max_output_tokens)
         try:
-            outcome = await self.fallback_manager.get_fallback_decision(
-                request, lambda response: response.content, deadline_secs=deadline_secs
-            )
+            outcome = await self.complete(request, deadline_secs=deadline_secs)
         except Exception:  # documented: None on any failure; the causes are in the events
             return None
         return outcome.value if isinstance(outcome, Answered) else None
+
+    async def complete(
+        self,
+        request: AIRequest,
+        *,
+        deadline_secs: float,
+        validate: Callable[[AIResponse], str | Rejected] = lambda response: response.content,
+        first: ProviderName | None = None,
+        purpose: str = "completion",
+        market: str | None = None,
+    ) -> Answered[str] | Unanswered:
+        """Text for any question, with who gave it and what it cost, or why there is none.
+
+        ``validate`` may reject a text, which is a failure of whoever sent it; ``first`` is asked before the
+        others while it is well; ``purpose`` and ``market`` are for the record.
+        """
+        started = self._clock.monotonic()
+        outcome = await self.fallback_manager.get_fallback_decision(
+            request, validate, deadline_secs=deadline_secs, first=first
+        )
+        self._emit(
+            TextCompleted(
+                at=self._clock.utc_now(),
+                ticker=market,
+                purpose=purpose,
+                route=outcome.route if isinstance(outcome, Answered) else None,
+                detail=f"{outcome.reason}: {outcome.detail}"
+                if isinstance(outcome, Unanswered)
+                else "answered",
+                secs=self._clock.monotonic() - started,
+                cost=outcome.cost,
+                uncertain=sum(attempt.uncertain for attempt in outcome.attempts),
+            )
+        )
+        return outcome
 
     def get_system_status(self) -> SystemStatus:
         return self.fallback_manager.get_system_status()

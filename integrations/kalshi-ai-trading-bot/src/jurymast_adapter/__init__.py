@@ -1,0 +1,1 @@
+"""What the modules at the host's own import paths share. Everything else is the ``jurymast`` package."""
