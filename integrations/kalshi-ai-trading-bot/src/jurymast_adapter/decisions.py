@@ -74,7 +74,9 @@ def judged(
         "size_share": size_share,
         "cached": decision.cached is not None,
     }
-    said = f"{decision.forecast.probability_pct}% YES ({decision.forecast.low_pct}-{decision.forecast.high_pct})"
+    said = (
+        f"{decision.forecast.probability_pct}% YES ({decision.forecast.low_pct}-{decision.forecast.high_pct})"
+    )
     story = f"{said}; {decision.reason}"
     if isinstance(found, Declined):
         return skip(
@@ -178,5 +180,13 @@ def as_fields(decision: Any) -> Any:
     """A decision object of anybody as the fields that :func:`checked` reads."""
     if isinstance(decision, Mapping):
         return decision
-    names = ("action", "side", "confidence", "limit_price", "reasoning", "stop_loss_cents", "take_profit_cents")
+    names = (
+        "action",
+        "side",
+        "confidence",
+        "limit_price",
+        "reasoning",
+        "stop_loss_cents",
+        "take_profit_cents",
+    )
     return {name: getattr(decision, name, None) for name in names}

@@ -33,19 +33,24 @@ from jurymast.app.config import Config
 from jurymast.app.control import ControlFile
 from jurymast.app.desk import carry_out, left_behind
 from jurymast.app.provenance import keep_host_settings
-from jurymast.app.restart import earlier_run
 from jurymast.app.rollout import RolloutFile, compared
-from jurymast.app.wiring import fallback_settings
+from jurymast.app.wiring import judgement
 from jurymast.domain.errors import JournalError, JurymastError
-from jurymast.domain.events import DemandsChanged, Event, RolloutChanged, RolloutCompared, RunStarted, RunStopped
+from jurymast.domain.events import (
+    DemandsChanged,
+    Event,
+    RolloutChanged,
+    RolloutCompared,
+    RunStarted,
+    RunStopped,
+)
+from jurymast.domain.provider import ProviderName
 from jurymast.domain.rollout import Comparison, Phase, Rollout
-from jurymast.intelligence.assembly import connect
 from jurymast.intelligence.enhanced_client import EnhancedAIClient
 from jurymast.journal.sqlite import SqliteJournal
 from jurymast.policy import rollout as rules
 from jurymast.policy.demands import NONE, Demands, bar, sentences
 from jurymast.policy.emergency import TABLE
-from jurymast.policy.restart import NOTHING_EARLIER
 
 LOOK_SECS: Final = 1.0
 """Between two looks at recovery and at what people demand."""
@@ -66,6 +71,10 @@ class Listener(Protocol):
     """Hears every event, on the layer's thread."""
 
     def heard(self, event: Event) -> None: ...
+
+    async def drain(self) -> None:
+        """Finish what was heard; the layer closes."""
+        ...
 
 
 class _Run:
@@ -172,7 +181,9 @@ class Layer:
             if self._run is not None and time.monotonic() - self._run.failed_at < RETRY_SECS:
                 raise LayerUnavailable(self._run.failure)
             self._run, self._loaded = _Run(), None
-            self._thread = threading.Thread(target=self._live, args=(self._run,), name="jurymast", daemon=True)
+            self._thread = threading.Thread(
+                target=self._live, args=(self._run,), name="jurymast", daemon=True
+            )
             self._thread.start()
             return self._run
 
@@ -203,18 +214,8 @@ class Layer:
         for notice in setup.notices:
             _log.warning(notice)
         self._journal, self._demands = self._open_journal(setup), None
-        earlier = earlier_run(self._journal, clock, config) if self._journal else NOTHING_EARLIER
         try:
-            async with connect(
-                providers,
-                clock=clock,
-                emit=self._emit,
-                settings=fallback_settings(config),
-                budget_per_day=config.budget_per_day,
-                seed=config.bot.seed,
-                earlier=earlier,
-                table=config.table,
-            ) as client:
+            async with judgement(config, providers, self._journal, clock=clock, emit=self._emit) as client:
                 await self._begin(client, setup)
                 run.client = client
                 run.ready.set()
@@ -224,6 +225,8 @@ class Layer:
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
             self._emit(RunStopped(at=clock.utc_now(), reason="the host closed it"))
+            for listener in list(self._listeners):
+                await listener.drain()
         finally:
             journal, self._journal = self._journal, None
             if journal is not None:
@@ -403,6 +406,7 @@ def _wind_up(loop: asyncio.AbstractEventLoop) -> None:
 
 _shared: Layer | None = None
 _shared_lock = threading.Lock()
+_keys: dict[ProviderName, str] = {}
 
 
 def shared() -> Layer:
@@ -410,6 +414,12 @@ def shared() -> Layer:
     global _shared
     with _shared_lock:
         if _shared is None:
-            _shared = Layer()
+            _shared = Layer(lambda: load(keys=_keys))
             atexit.register(_shared.end)
         return _shared
+
+
+def offer_key(name: ProviderName, key: str | None) -> None:
+    """A key that a caller passed in; it counts where none is set, from the next start of the layer on."""
+    if key:
+        _keys[name] = key

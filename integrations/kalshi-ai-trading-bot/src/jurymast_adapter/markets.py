@@ -23,7 +23,13 @@ HALF_TICK: Final[Micros] = CENT // 2
 UNKNOWN_DEPTH: Final[Centi] = 1_000_000 * CONTRACT
 """The host sizes its orders against the book itself; depth it does not tell limits nothing here."""
 NO_RULES: Final = "The host gave no rules: the question is its title, read as anybody would."
-CLOSES: Final = ("expiration_ts", "expected_expiration_time", "expiration_time", "close_time", "settlement_time")
+CLOSES: Final = (
+    "expiration_ts",
+    "expected_expiration_time",
+    "expiration_time",
+    "close_time",
+    "settlement_time",
+)
 
 
 class Unusable(ValueError):
