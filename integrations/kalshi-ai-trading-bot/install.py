@@ -4,8 +4,9 @@
     python install.py PATH_TO_THE_BOT --full           the files, and ours decides from the first question on
     python install.py PATH_TO_THE_BOT --back           everything as it was
 
-What is replaced is kept beside its replacement as NAME_before_jurymast.py; that is also the old client which SHADOW
-asks. Nothing else of the bot is touched. Needs the standard library; SHADOW also the ``jurymast`` package.
+What is replaced is kept beside its replacement as NAME_before_jurymast.py; that is also the old client which
+SHADOW asks. Nothing else of the bot is touched. Needs the standard library; SHADOW also the ``jurymast``
+package.
 """
 
 from __future__ import annotations

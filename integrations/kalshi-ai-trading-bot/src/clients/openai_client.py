@@ -1,5 +1,5 @@
-"""The host's ``OpenAIClient`` over Jurymast's failover. OpenAI is asked first while it is well, so that a critic is
-another than the forecaster; when it is not, whoever is answers."""
+"""The host's ``OpenAIClient`` over Jurymast's failover. OpenAI is asked first while it is well, so that a
+critic is another than the forecaster; when it is not, whoever is answers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ class OpenAIClient:
         """A decision with a size in percent of the balance. Never raises but for cancellation."""
         asking = XAIClient(layer=self._layer)
         found = await asking.get_trading_decision(market_data, portfolio_data, news_summary)
-        assert found is not None  # narrowing: it never is
+        if found is None:  # it never is; the signature is the host's
+            raise RuntimeError("no decision was given")
         price = None if found.limit_price is None else found.limit_price / 100
         return TradingDecision(
             found.action, found.side, found.confidence, found.reasoning or "",
@@ -67,11 +68,11 @@ class OpenAIClient:
     async def _make_completion_request(
         self,
         messages: list[dict[str, Any]],
-        model: str | None = None,  # noqa: ARG002 (routes and their models are the failover's)
-        temperature: float | None = None,  # noqa: ARG002 (reasoning models refuse it)
+        model: str | None = None,
+        temperature: float | None = None,
         max_tokens: int | None = None,
         response_format: dict[str, Any] | None = None,
-        max_retries: int = 3,  # noqa: ARG002 (three sends a question, to whoever is well)
+        max_retries: int = 3,
     ) -> tuple[str, float]:
         """Text and what it cost in dollars. Raises RuntimeError when nobody answers."""
         found = await ask(

@@ -1,7 +1,7 @@
 """The host's ``XAIClient`` over Jurymast's failover: whoever holds one can't go past it to xAI alone.
 
-It needs no key of xAI's, touches neither the network nor a loop when it is made, and shares providers, health and
-budget with every other client of the process.
+It needs no key of xAI's, touches neither the network nor a loop when it is made, and shares providers,
+health and budget with every other client of the process.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class XAIClient:
         market_data: dict[str, Any],
         portfolio_data: dict[str, Any],
         news_summary: str = "",
-        ml_prediction: Any = None,  # noqa: ARG002 (made of the price, which models are not shown)
+        ml_prediction: Any = None,
     ) -> TradingDecision | None:
         """A decision of whoever answers; SKIP with its reason otherwise. Never raises, never None: one of the
         host's paths takes None for consent."""
@@ -98,8 +98,8 @@ class XAIClient:
         news_summary: str = "",
         min_consensus_confidence: float = 0.6,
     ) -> TradingDecision | None:
-        """The same decision; a BUY below ``min_consensus_confidence`` is a SKIP. Several models count by weight
-        inside of it, and not by votes."""
+        """The same decision; a BUY below ``min_consensus_confidence`` is a SKIP. Several models count by
+        weight inside of it, and not by votes."""
         decision = await self.get_trading_decision(market_data, portfolio_data, news_summary)
         return at_least(decision, min_consensus_confidence)
 
@@ -108,9 +108,9 @@ class XAIClient:
         market_data: dict[str, Any],
         portfolio_data: dict[str, Any],
         news_summary: str = "",
-        trade_value: float = 25.0,  # noqa: ARG002 (the host sizes)
-        strategy: str | None = None,  # noqa: ARG002 (there is one way to weigh opinions)
-        ensemble_config: Any = None,  # noqa: ARG002 (the same)
+        trade_value: float = 25.0,
+        strategy: str | None = None,
+        ensemble_config: Any = None,
     ) -> TradingDecision | None:
         """The same decision."""
         return await self.get_trading_decision(market_data, portfolio_data, news_summary)
@@ -119,7 +119,7 @@ class XAIClient:
         self,
         prompt: str,
         max_tokens: int | None = None,
-        temperature: float | None = None,  # noqa: ARG002 (reasoning models refuse it)
+        temperature: float | None = None,
         strategy: str = "unknown",
         query_type: str = "completion",
         market_id: str | None = None,
@@ -132,10 +132,10 @@ class XAIClient:
     async def _make_completion_request(
         self,
         messages: list[dict[str, Any]],
-        model: str | None = None,  # noqa: ARG002 (routes and their models are the failover's)
-        temperature: float | None = None,  # noqa: ARG002 (reasoning models refuse it)
+        model: str | None = None,
+        temperature: float | None = None,
         max_tokens: int | None = None,
-        max_retries: int = 3,  # noqa: ARG002 (three sends a question, to whoever is well)
+        max_retries: int = 3,
     ) -> tuple[str | None, float]:
         """Text and what it cost in dollars; None when nobody answers, with what trying cost."""
         found = await self._ask(messages, max_tokens, purpose="messages")
@@ -144,8 +144,8 @@ class XAIClient:
     async def search(self, query: str, max_length: int = 300) -> str:
         """What a model remembers of ``query``, and said to be that: the wires here have no live search."""
         prompt = (
-            f"In at most {max_length} characters: what dated facts do you know about the question below? You have "
-            f"no live search. Give no prices and no forecast. Say 'nothing known' if so.\n\n{query}"
+            f"In at most {max_length} characters: what dated facts do you know about the question below? "
+            f"You have no live search. Give no prices and no forecast. Say 'nothing known' if so.\n\n{query}"
         )
         messages = [{"role": "user", "content": prompt}]
         found = await self._ask(messages, SEARCH_TOKENS, purpose="search", secs=SEARCH_SECS)
@@ -173,7 +173,8 @@ class XAIClient:
         return not self.daily_tracker.is_exhausted
 
     def _update_daily_cost(self, cost: float) -> None:
-        """Count what somebody else has spent, in dollars, and leave the tracker where the host looks for it."""
+        """Count what somebody else has spent, in dollars, and leave the tracker where the host looks for
+        it."""
         self._besides_usd += max(cost, 0.0)
         keep(self.daily_tracker, self.usage_file)
 
@@ -227,6 +228,6 @@ class NoPredictor:
     async def get_prediction(self, market_id: str) -> None:
         """None."""
 
-    def format_for_prompt(self, prediction: Any) -> str:  # noqa: ARG002 (there never is one)
+    def format_for_prompt(self, prediction: Any) -> str:
         """Nothing."""
         return ""

@@ -1,7 +1,7 @@
 """The host's ``EnhancedAIClient`` over Jurymast.
 
-Models are asked, failures fail over within one deadline, emergencies stop entries, and the status says what is. The
-flow of a decision is :mod:`src.jurymast_adapter.flow`.
+Models are asked, failures fail over within one deadline, emergencies stop entries, and the status says what
+is. The flow of a decision is :mod:`src.jurymast_adapter.flow`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ _open: set[int] = set()
 class EnhancedAIClient:
     """The one client a trader needs.
 
-    Making one touches neither the network nor a loop, needs no key, and takes a mock for everything. ``legacy`` is
-    the caller's old client: the second step of the flow, and the one that is compared while a move is under way.
+    Making one touches neither the network nor a loop, needs no key, and takes a mock for everything.
+    ``legacy`` is the caller's old client: the second step of the flow, and the one that is compared while a
+    move is under way.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class EnhancedAIClient:
         self.emergency_decisions_cache: dict[str, Any] = {}
         self.performance_metrics: dict[str, Any] = {}
         self._predictor: Any = None
-        self._flow = Flow(self._layer, lambda: self.fallback_manager.get_fallback_decision)
+        self._flow = Flow(self._layer, self._ask_manager)
         self._flow.handed = legacy
         _open.add(id(self))
 
@@ -71,7 +72,8 @@ class EnhancedAIClient:
 
     @property
     def xai_client(self) -> Any:
-        """A facade that asks through the failover; another client that a caller sets in its place is its old one."""
+        """A facade that asks through the failover; another client that a caller sets in its place is its old
+        one."""
         return self._xai_client
 
     @xai_client.setter
@@ -132,8 +134,8 @@ class EnhancedAIClient:
         portfolio_data: dict[str, Any],
         news_summary: str = "",
         trade_value: float = 25.0,
-        strategy: str | None = None,  # noqa: ARG002 (there is one way to weigh opinions)
-        ensemble_config: Any = None,  # noqa: ARG002 (the same)
+        strategy: str | None = None,
+        ensemble_config: Any = None,
     ) -> TradingDecision | None:
         """The same decision; ``trade_value`` in dollars is what a gradual move looks at."""
         data = {**market_data, "trade_value": trade_value}
@@ -142,19 +144,25 @@ class EnhancedAIClient:
     async def get_completion(
         self,
         prompt: str,
-        model: str | None = None,  # noqa: ARG002 (routes and their models are the failover's)
+        model: str | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
         strategy: str | None = None,
         query_type: str | None = None,
         market_id: str | None = None,
-        log_query: bool = True,  # noqa: ARG002 (every question is on record)
+        log_query: bool = True,
     ) -> str | None:
         """Text from whoever answers, None when nobody does. Never raises."""
         asking = XAIClient(layer=self._layer)
         return await asking.get_completion(
             prompt, max_tokens, temperature, strategy or "unknown", query_type or "completion", market_id
         )
+
+    async def _ask_manager(self, **question: Any) -> dict[str, Any] | None:
+        """Whatever manager there is at this moment: callers put their own in its place."""
+        if self.fallback_manager is None:
+            return None
+        return await self.fallback_manager.get_fallback_decision(**question)
 
     def _should_use_enhanced_system(self) -> bool:
         """Whether the providers are asked at all."""
@@ -191,19 +199,21 @@ class EnhancedAIClient:
     def _convert_to_trading_decision(
         self,
         decision_data: dict[str, Any],
-        market_data: dict[str, Any],  # noqa: ARG002 (the data say all)
+        market_data: dict[str, Any],
     ) -> TradingDecision | None:
-        """A manager's answer as a decision, read strictly: what may not be acted on is a SKIP that says why."""
+        """A manager's answer as a decision, read strictly: what may not be acted on is a SKIP that says
+        why."""
         return converted(decision_data)
 
     def _prepare_trading_prompt(
         self,
         market_data: dict[str, Any],
-        portfolio_data: dict[str, Any],  # noqa: ARG002 (models are asked for beliefs, not for sizes)
+        portfolio_data: dict[str, Any],
         news_summary: str,
-        ml_prediction: Any,  # noqa: ARG002 (made of the price, which models are not shown)
+        ml_prediction: Any,
     ) -> str:
-        """What models are asked about this market: price-blind. Empty for a market that can't be asked about."""
+        """What models are asked about this market: price-blind. Empty for a market that can't be asked
+        about."""
         from datetime import UTC
 
         from src.jurymast_adapter import markets

@@ -1,7 +1,9 @@
-"""The host's ``FallbackManager`` over Jurymast: same names, same signatures, decisions that somebody has made.
+"""The host's ``FallbackManager`` over Jurymast: same names, same signatures, decisions that somebody has
+made.
 
-What differs from the module it replaces: models are asked; health is evidence; ``get_fallback_decision`` never
-returns None and never takes longer than its time; an emergency stops entries and keeps fading opinions.
+What differs from the module it replaces: models are asked; health is evidence; ``get_fallback_decision``
+never returns None and never takes longer than its time; an emergency stops entries and keeps fading
+opinions.
 """
 
 from __future__ import annotations
@@ -55,8 +57,8 @@ EMERGENCY: Final = "[EMERGENCY]"
 NO_ANSWER: Final = frozenset(
     {"layer", "all_providers_failed", "no_route", "emergency_mode", "internal_error"}
 )
-"""Ends after which a caller's old client may still be asked. A spent budget, a refusal of content and a model that
-can't tell are none: they are answers."""
+"""Ends after which a caller's old client may still be asked. A spent budget, a refusal of content and a
+model that can't tell are none: they are answers."""
 
 
 class FallbackManager:
@@ -127,8 +129,8 @@ class FallbackManager:
             )
         except (LayerUnavailable, TimeoutError) as error:
             return HealthCheckResult(provider_name, False, str(error) or f"no answer in {HEALTH_SECS:g} s")
-        error = None if found.is_healthy else found.detail
-        return HealthCheckResult(provider_name, found.is_healthy, error, found.secs * 1_000)
+        detail = None if found.is_healthy else found.detail
+        return HealthCheckResult(provider_name, found.is_healthy, detail, found.secs * 1_000)
 
     async def initiate_failover(self, from_provider: str, to_provider: str, reason: str) -> bool:
         """Ask ``to_provider`` first from now on, if a check finds it well."""

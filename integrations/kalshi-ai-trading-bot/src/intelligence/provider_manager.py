@@ -152,9 +152,10 @@ class ProviderManager:
         self,
         request: AIRequest,
         preferred_provider: str | None = None,
-        fallback_providers: list[str] | None = None,  # noqa: ARG002 (health and priority order them)
+        fallback_providers: list[str] | None = None,
     ) -> AIResponse:
-        """Ask ``preferred_provider`` while it is well, else whoever is. Raises Exception when nobody answers."""
+        """Ask ``preferred_provider`` while it is well, else whoever is. Raises Exception when nobody
+        answers."""
         first = None
         if preferred_provider in self.providers:
             first = ProviderName(preferred_provider)

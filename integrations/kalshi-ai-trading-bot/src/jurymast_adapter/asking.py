@@ -1,7 +1,7 @@
 """Free questions of the host, over the failover: its own prompts, its own formats.
 
-What comes back must be whole on the wire; where a prompt asks for JSON it must hold an object, or it is a failure
-of whoever sent it and the next provider is asked. What the text says is the caller's to judge.
+What comes back must be whole on the wire; where a prompt asks for JSON it must hold an object, or it is a
+failure of whoever sent it and the next provider is asked. What the text says is the caller's to judge.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _FENCED: Final = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL | re.IGNORECAS
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What came of a question. ``content`` is None when nobody answered, and ``why`` says why; ``cost_usd`` is
-    what was spent on it, the failed attempts included."""
+    """What came of a question. ``content`` is None when nobody answered, and ``why`` says why; ``cost_usd``
+    is what was spent on it, the failed attempts included."""
 
     content: str | None
     cost_usd: float = 0.0
@@ -100,7 +100,8 @@ async def ask(
 
 
 def turns(messages: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
-    """Chat messages as ours; an unknown role is the user's. Raises ValueError when there is nothing to ask."""
+    """Chat messages as ours; an unknown role is the user's. Raises ValueError when there is nothing to
+    ask."""
     found = []
     for message in messages:
         role = str(message.get("role", "user")).lower()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from src.jurymast_adapter.types import TradingDecision
 
@@ -27,8 +27,8 @@ NOMINAL_BALANCE: Final[Micros] = 1_000 * USD
 """Where the host tells no balance: whether there is an edge does not depend on it, and the host sizes."""
 
 Answer = dict[str, Any]
-"""A decision as the host's manager gives it: action, side, confidence, reasoning, provider, fallback_level and
-more."""
+"""A decision as the host's manager gives it: action, side, confidence, reasoning, provider, fallback_level
+and more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def _action(action: Any, side: Any) -> tuple[Any, str]:
     return meant, named
 
 
-def _real(value: Any) -> bool:
+def _real(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -5,9 +5,10 @@
   3. emergency     an opinion of before as far as it still counts
   4. SKIP          with every reason
 
-While a move is under way the phase says who is asked first (see jurymast.policy.rollout), and the other is asked
-beside it, off the decision path. What a person demands (halt, pause, a mode, an emergency) and a spent budget end
-the flow at once: no old client is a way around them. The whole flow keeps one deadline, and nothing is raised.
+While a move is under way the phase says who is asked first (see jurymast.policy.rollout), and the other is
+asked beside it, off the decision path. What a person demands (halt, pause, a mode, an emergency) and a spent
+budget end the flow at once: no old client is a way around them. The whole flow keeps one deadline, and
+nothing is raised.
 """
 
 from __future__ import annotations
@@ -64,9 +65,10 @@ class Deciding:
 
 
 class Flow:
-    """The flow of one client. ``ask_ours`` is its manager's ``get_fallback_decision``, looked up at each question."""
+    """The flow of one client. ``ask_ours`` is its manager's ``get_fallback_decision``, looked up at each
+    question."""
 
-    def __init__(self, layer: Layer, ask_ours: Callable[[], Manager]) -> None:
+    def __init__(self, layer: Layer, ask_ours: Manager) -> None:
         self._layer = layer
         self._ask_ours = ask_ours
         self._kept: Any = None
@@ -138,7 +140,7 @@ class Flow:
             async with asyncio.timeout(
                 secs + 1.0
             ):  # its own bound comes first; this is for one that has none
-                answer = await self._ask_ours()(
+                answer = await self._ask_ours(
                     market_data=data, portfolio_data=question.portfolio, timeout=secs
                 )
         except Exception as error:  # the flow goes on, whatever broke in here
@@ -216,9 +218,7 @@ class Flow:
         category = str(data.get("category") or "")
         return decider(rollout, self._scope, ticker=markets.ticker_of(data), category=category, value=at_risk)
 
-    async def _compare_theirs(
-        self, question: Question, old: Any, rollout: Rollout, ours: Verdict
-    ) -> None:
+    async def _compare_theirs(self, question: Question, old: Any, rollout: Rollout, ours: Verdict) -> None:
         heard = await self._theirs(question, old, time.monotonic() + self.secs)
         self._note(question, rollout, Decider.OURS, ours, heard.verdict)
 
@@ -284,4 +284,3 @@ def _verdict(answer: Mapping[str, Any], secs: float) -> Verdict:
 def _told(decision: TradingDecision, reasoning: str) -> TradingDecision:
     decision.reasoning = reasoning
     return decision
-

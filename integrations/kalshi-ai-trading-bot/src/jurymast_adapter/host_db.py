@@ -1,8 +1,9 @@
 """The host's database, as far as it lets itself be written.
 
-Decisions, texts, probes and failovers go to its table of model queries, each with its exact cost; the health of
-models to its table of model health. Only methods that are coroutines are called, each within a bound; whatever
-fails is counted and said in the status, and nothing of the host waits for it. Our own record is the journal.
+Decisions, texts, probes and failovers go to its table of model queries, each with its exact cost; the health
+of models to its table of model health. Only methods that are coroutines are called, each within a bound;
+whatever fails is counted and said in the status, and nothing of the host waits for it. Our own record is the
+journal.
 """
 
 from __future__ import annotations
@@ -73,10 +74,9 @@ class HostDatabase:
     def _put(self, method: str, row: Any) -> None:
         if row is None or self._failures >= FAILURES_MAX or self._method(method) is None:
             return
-        if self._writer is None or self._writer.done():
+        if self._rows is None or self._writer is None or self._writer.done():
             self._rows = asyncio.Queue(QUEUE_MAX)
             self._writer = asyncio.get_running_loop().create_task(self._write(self._rows))
-        assert self._rows is not None  # narrowing: made with the writer
         try:
             self._rows.put_nowait((method, row))
         except asyncio.QueueFull:
@@ -132,7 +132,7 @@ def _rows(event: Event) -> list[tuple[str, Any]]:
 def _decided(decision: Decision) -> Any:
     belief = decision.forecast
     text = f"{belief.probability_pct}% ({belief.low_pct}-{belief.high_pct}): {decision.reason}"
-    row = _new(
+    return _new(
         "LLMQuery",
         timestamp=decision.decided_at,
         strategy=STRATEGY,
@@ -144,7 +144,6 @@ def _decided(decision: Decision) -> Any:
         confidence_extracted=belief.probability,
         decision_extracted=str(decision.rung),
     )
-    return row
 
 
 def _abstained(abstain: Abstain) -> Any:

@@ -1,10 +1,10 @@
 """The AI layer on a loop and thread of its own.
 
-The host makes its clients without a loop, asks from several loops one after the other, and now and then holds its
-loop up with work of its own. So the layer does not live on the host's loop: one daemon thread has a loop, the
-providers, their health, the budget and the journal for the whole process. Making a ``Layer`` starts nothing; the
-first question does. A question from any loop is handed over and waited for without holding that loop up, and a wait
-that is given up gives the question up too.
+The host makes its clients without a loop, asks from several loops one after the other, and now and then
+holds its loop up with work of its own. So the layer does not live on the host's loop: one daemon thread has
+a loop, the providers, their health, the budget and the journal for the whole process. Making a ``Layer``
+starts nothing; the first question does. A question from any loop is handed over and waited for without
+holding that loop up, and a wait that is given up gives the question up too.
 
 Times are seconds. Nothing here raises at the host but :class:`LayerUnavailable` and ``TimeoutError``.
 """
@@ -20,7 +20,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -46,11 +46,12 @@ from jurymast.domain.events import (
 )
 from jurymast.domain.provider import ProviderName
 from jurymast.domain.rollout import Comparison, Phase, Rollout
+from jurymast.domain.status import EmergencyMode
 from jurymast.intelligence.enhanced_client import EnhancedAIClient
 from jurymast.journal.sqlite import SqliteJournal
 from jurymast.policy import rollout as rules
 from jurymast.policy.demands import NONE, Demands, bar, sentences
-from jurymast.policy.emergency import TABLE
+from jurymast.policy.emergency import TABLE, ModeRules
 
 LOOK_SECS: Final = 1.0
 """Between two looks at recovery and at what people demand."""
@@ -311,10 +312,9 @@ class Layer:
     def barred(self) -> str:
         """Why no new risk may be taken by hand, empty when it may. Reads two small files."""
         demands = ControlFile(self.data_dir, self._clock).demands()
-        try:
+        table: Mapping[EmergencyMode, ModeRules] = TABLE
+        with suppress(JurymastError):
             table = self.setup.config.table
-        except JurymastError:
-            table = TABLE
         found = bar(demands, adds_risk=True, mode_takes_entries=table[demands.mode_floor].entries)
         return f"{found[0]}: {found[1]}" if found else ""
 
@@ -411,7 +411,7 @@ _keys: dict[ProviderName, str] = {}
 
 def shared() -> Layer:
     """The layer of the process: every client of the host asks through it, so health and money are one."""
-    global _shared
+    global _shared  # noqa: PLW0603 (one layer a process is the point)
     with _shared_lock:
         if _shared is None:
             _shared = Layer(lambda: load(keys=_keys))

@@ -1,6 +1,7 @@
 """The caller's old client: what ours is compared with, and the second step of the flow.
 
-It is what a caller hands over, or, while a move is under way, the host's own module as the installer has kept it.
+It is what a caller hands over, or, while a move is under way, the host's own module as the installer has
+kept it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def bought(decision: TradingDecision) -> Side | None:
 
 
 def kept(db_manager: Any, kalshi_client: Any) -> Any:
-    """The host's own client as it was before, or None. Its making is its own: whatever it needs may be missing."""
+    """The host's own client as it was before, or None. Its making is its own: whatever it needs may be
+    missing."""
     try:
         module = importlib.import_module(KEPT_MODULE)
         return getattr(module, KEPT_CLASS)(db_manager=db_manager, kalshi_client=kalshi_client)
@@ -70,8 +72,8 @@ async def ask_old(
     ml_prediction: Any,
     secs: float,
 ) -> Heard:
-    """Ask an old client, for at most ``secs``, and read what it says as strictly as everything else. Never raises
-    but for cancellation."""
+    """Ask an old client, for at most ``secs``, and read what it says as strictly as everything else. Never
+    raises but for cancellation."""
     started, spent = time.monotonic(), _spent(client)
 
     def heard(decision: TradingDecision | None, why: str = "") -> Heard:

@@ -1,8 +1,9 @@
 """The host's dictionaries as markets: one unit, no default price.
 
-Its callers give prices in dollars (0.60) or in cents (60), as numbers or text. Two prices of one market say which:
-they add up to about 1 or to about 100. A single price of exactly 1 could be either, and is refused. What is
-missing stays missing: a market without a price or without a closing time is not traded, and the reason says so.
+Its callers give prices in dollars (0.60) or in cents (60), as numbers or text. Two prices of one market say
+which: they add up to about 1 or to about 100. A single price of exactly 1 could be either, and is refused.
+What is missing stays missing: a market without a price or without a closing time is not traded, and the
+reason says so.
 """
 
 from __future__ import annotations

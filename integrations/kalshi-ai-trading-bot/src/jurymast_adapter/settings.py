@@ -1,8 +1,9 @@
 """Our settings, with the host's beneath them: what our file or our environment sets wins, then comes what the
 host has, then our defaults. ``jurymast config show`` tells which it was.
 
-Our file is ``jurymast.toml`` in the working directory, or what ``JURYMAST_CONFIG`` names. A host that can't be
-imported (its settings fail, a test has mocked them) gives nothing, and its environment variables are read directly.
+Our file is ``jurymast.toml`` in the working directory, or what ``JURYMAST_CONFIG`` names. A host that can't
+be imported (its settings fail, a test has mocked them) gives nothing, and its environment variables are read
+directly.
 """
 
 from __future__ import annotations
@@ -160,8 +161,8 @@ class _Taking:
 
 
 def usable_models(names: Sequence[str], notices: list[str]) -> tuple[str, ...]:
-    """The models of a list that may be asked, by the names they have now. What has no known price is left out:
-    its cost could not be limited."""
+    """The models of a list that may be asked, by the names they have now. What has no known price is left
+    out: its cost could not be limited."""
     catalogue, usable = default_catalogue(), dict[str, None]()
     for name in names:
         model, notice = catalogue.resolve(name)

@@ -10,8 +10,8 @@ from typing import Any
 
 @dataclass
 class TradingDecision:
-    """``action`` BUY or SKIP, ``side`` YES or NO, ``confidence`` from 0 to 1, prices in cents. The last field is
-    ours: what our sizing would stake, in percent of the balance, for callers that look at it."""
+    """``action`` BUY or SKIP, ``side`` YES or NO, ``confidence`` from 0 to 1, prices in cents. The last
+    field is ours: what our sizing would stake, in percent of the balance, for callers that look at it."""
 
     action: str
     side: str

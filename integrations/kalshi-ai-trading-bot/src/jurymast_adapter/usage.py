@@ -21,10 +21,10 @@ USAGE_FILE: Final = "logs/daily_ai_usage.pkl"
 def tracker(layer: Layer, besides_usd: float = 0.0) -> DailyUsageTracker:
     """Today's figures. ``besides_usd`` was spent by somebody else and told to a client.
 
-    It is exhausted when the budget is used up and nobody is left who costs nothing: a host that hears so waits
-    for the next day.
+    It is exhausted when the budget is used up and nobody is left who costs nothing: a host that hears so
+    waits for the next day.
     """
-    now = datetime.now()  # noqa: DTZ005 (the host's day)
+    now = datetime.now()
     spent, limit, requests, exhausted = besides_usd, _limit(layer), 0, False
     client = layer.client
     if client is not None:
