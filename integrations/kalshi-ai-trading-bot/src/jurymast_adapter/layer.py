@@ -87,6 +87,7 @@ class _Run:
         self.client: EnhancedAIClient | None = None
         self.failure = ""
         self.failed_at = float("-inf")
+        self.ended = False
 
     def fail(self, why: str) -> None:
         self.client, self.failure, self.failed_at = None, why, time.monotonic()
@@ -134,17 +135,13 @@ class Layer:
 
     def beside(self, ask: Callable[[EnhancedAIClient], Awaitable[T]]) -> concurrent.futures.Future[T]:
         """The same without waiting. Raises LayerUnavailable."""
-        run = self._started()
+        with self._lock:  # nothing is handed to a loop that ends
+            run = self._started()
 
-        async def asked() -> T:
-            return await ask(await run.opened())
+            async def asked() -> T:
+                return await ask(await run.opened())
 
-        asking = asked()
-        try:
-            return asyncio.run_coroutine_threadsafe(asking, run.loop)
-        except RuntimeError as error:  # closed in this very moment
-            asking.close()
-            raise LayerUnavailable(str(error)) from error
+            return asyncio.run_coroutine_threadsafe(asked(), run.loop)
 
     @property
     def client(self) -> EnhancedAIClient | None:
@@ -176,17 +173,18 @@ class Layer:
         self._listeners.add(listener)
 
     def _started(self) -> _Run:
-        with self._lock:
-            if self._thread is not None and self._thread.is_alive() and self._run is not None:
-                return self._run
-            if self._run is not None and time.monotonic() - self._run.failed_at < RETRY_SECS:
-                raise LayerUnavailable(self._run.failure)
-            self._run, self._loaded = _Run(), None
-            self._thread = threading.Thread(
-                target=self._live, args=(self._run,), name="jurymast", daemon=True
-            )
-            self._thread.start()
-            return self._run
+        """The present life, or a new one. To be called with the lock held."""
+        run, thread = self._run, self._thread
+        if run is not None and thread is not None and thread.is_alive():
+            if run.ended:
+                raise LayerUnavailable(run.failure or "the layer is closing")
+            return run
+        if run is not None and time.monotonic() - run.failed_at < RETRY_SECS:
+            raise LayerUnavailable(run.failure)
+        self._run, self._loaded = _Run(), None
+        self._thread = threading.Thread(target=self._live, args=(self._run,), name="jurymast", daemon=True)
+        self._thread.start()
+        return self._run
 
     # Its life, on its own thread
 
@@ -195,7 +193,8 @@ class Layer:
         try:
             run.loop.run_until_complete(self._guarded(run))
         finally:
-            run.client = None
+            with self._lock:
+                run.client, run.ended = None, True
             _wind_up(run.loop)
 
     async def _guarded(self, run: _Run) -> None:
@@ -392,15 +391,16 @@ class Layer:
 
 
 def _wind_up(loop: asyncio.AbstractEventLoop) -> None:
-    """Let those who wait hear why, give up the rest, and close the loop."""
+    """Let those who wait hear why, give up the rest, and close the loop. Nothing new comes by now."""
     loop.run_until_complete(asyncio.sleep(0))
-    left = asyncio.all_tasks(loop)
-    for task in left:
-        task.cancel()
-    if left:
+    loop.run_until_complete(asyncio.sleep(0))
+    while left := asyncio.all_tasks(loop):
+        for task in left:
+            task.cancel()
         loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
     loop.run_until_complete(loop.shutdown_asyncgens())
-    loop.run_until_complete(loop.shutdown_default_executor())
+    with suppress(RuntimeError):  # at the process's end
+        loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
 
 
