@@ -1,6 +1,8 @@
-"""What emulated models answer to the free prompts of a Kalshi AI Trading Bot, and what they believe. SIMULATED.
+"""What emulated models answer to the free prompts of a Kalshi AI Trading Bot, and what they believe.
+SIMULATED.
 
-The bot's prompts ask for JSON in words, each with fields of its own; one object with all of them serves every one.
+The bot's prompts ask for JSON in words, each with fields of its own; one object with all of them serves
+every one.
 """
 
 from __future__ import annotations
@@ -37,10 +39,10 @@ class Sure:
     def __init__(self, log_odds: float = 3.5) -> None:
         self._log_odds = log_odds
 
-    def log_odds(self, ticker: str, as_of: datetime) -> float | None:
+    def log_odds(self, ticker: str, as_of: datetime) -> float | None:  # noqa: ARG002 (sure of every market)
         return self._log_odds
 
-    def outcome(self, ticker: str) -> bool | None:
+    def outcome(self, ticker: str) -> bool | None:  # noqa: ARG002 (the same)
         return self._log_odds > 0
 
     def calibration_sample(self) -> Sequence[tuple[float, bool]]:

@@ -1,4 +1,5 @@
-"""The adapter over emulated providers, as the host would run it: its own thread, real sockets, a real journal."""
+"""The adapter over emulated providers, as the host would run it: its own thread, real sockets, a real
+journal."""
 
 from __future__ import annotations
 
@@ -69,7 +70,10 @@ class World:
         return found
 
     def events(self, *kinds: type[Event]) -> list[Any]:
-        with JournalReader(self.data_dir / "journal.db") as journal:
+        path = self.data_dir / "journal.db"
+        if not path.exists():
+            return []
+        with JournalReader(path) as journal:
             return [row.event for row in journal.events(kinds or None, limit=10_000)]
 
 
@@ -82,7 +86,8 @@ async def world(
     oracle: Any = None,
     **environ: str,
 ) -> AsyncIterator[World]:
-    """Emulators that answer at once, believe what ``oracle`` sees, and speak the host's JSON in free texts."""
+    """Emulators that answer at once, believe what ``oracle`` sees, and speak the host's JSON in free
+    texts."""
     monkeypatch.setattr(answers, "PLAIN_ANSWER", ANSWER)
     async with EmulatorFleet(oracle or Sure(), latency_scale=0.0, models=MODELS) as fleet:
         variables = {"JURYMAST_BOT__DATA_DIR": str(tmp_path / "data"), "JURYMAST_CONFIG": ""}
@@ -115,4 +120,3 @@ def heartbeat() -> Iterator[list[float]]:
         yield gaps
     finally:
         task.cancel()
-

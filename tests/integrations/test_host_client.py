@@ -1,4 +1,5 @@
-"""The host's client over emulated providers: made without a loop, asked from several, and never without an answer."""
+"""The host's client over emulated providers: made without a loop, asked from several, and never without an
+answer."""
 
 from __future__ import annotations
 
@@ -12,7 +13,6 @@ from unittest.mock import AsyncMock, MagicMock, Mock
 
 import pytest
 from adapter_world import CLIENT_SECS, MARKET, PORTFOLIO, heartbeat, market, world
-from conftest import ROOT
 from src.clients.openai_client import OpenAIClient
 from src.clients.xai_client import FROM_MEMORY, XAIClient
 from src.intelligence.enhanced_client import EnhancedAIClient, EnhancedConfig
@@ -29,6 +29,7 @@ from src.jurymast_adapter import settings
 from src.jurymast_adapter.layer import Layer
 from src.jurymast_adapter.types import TradingDecision
 
+from conftest import ROOT
 from jurymast.domain.events import DecisionMade, ModeChanged, ProbeSent, TextCompleted
 from jurymast.domain.provider import ProviderName
 
@@ -140,7 +141,8 @@ class TestKeys:
 
 class TestDecisions:
     async def test_code_decides_side_and_price(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A belief above the price is a BUY of YES up to the ask; confidence is our probability of that side."""
+        """A belief above the price is a BUY of YES up to the ask; confidence is our probability of that
+        side."""
         async with world(tmp_path, monkeypatch) as here:
             decision = await here.client().get_trading_decision(MARKET, PORTFOLIO)
         assert decision is not None
@@ -358,7 +360,8 @@ class TestTexts:
     async def test_the_critic_is_another_than_the_forecaster(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Both well, the forecaster asks xAI and the critic OpenAI; OpenAI dead, the critic is heard all the same."""
+        """Both well, the forecaster asks xAI and the critic OpenAI; OpenAI dead, the critic is heard all the
+        same."""
         async with world(tmp_path, monkeypatch) as here:
             client = here.client()
             await client.xai_client._make_completion_request(messages=MESSAGES)
@@ -396,7 +399,8 @@ class TestTexts:
     async def test_a_request_of_the_host_has_an_answer_of_the_host(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """``make_request`` prefers whom it is told to, counts tokens and money, and raises when nobody answers."""
+        """``make_request`` prefers whom it is told to, counts tokens and money, and raises when nobody
+        answers."""
         async with world(tmp_path, monkeypatch) as here:
             manager = here.client().provider_manager
             assert manager is not None
@@ -476,9 +480,10 @@ class TestOldClient:
     async def test_it_is_the_second_step_and_only_that(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """While somebody answers it is not asked; when nobody does it decides, and the status says so and why."""
+        """While somebody answers it is not asked; when nobody does it decides, and the status says so and
+        why."""
         old = Old(TradingDecision("BUY", "NO", 0.7, 40, "old words"))
-        async with world(tmp_path, monkeypatch) as here:
+        async with world(tmp_path, monkeypatch, JURYMAST_FAILOVER__OPEN_SECS="0.2") as here:
             client = here.client(legacy=old)
             await client.get_trading_decision(MARKET, PORTFOLIO)
             assert old.asked == 0
@@ -491,9 +496,11 @@ class TestOldClient:
             assert status["decided_by"] == "legacy"
             assert "all_providers_failed" in status["decided_because"]
             await here.fleet.clear_faults()
-            await client.check_recovery()
-            await client.get_trading_decision(market("M-3"), PORTFOLIO)
-            assert (await client.get_system_status())["decided_by"] == "enhanced", "it comes back by itself"
+            ends = time.monotonic() + CLIENT_SECS
+            while (await client.get_system_status())["decided_by"] != "enhanced":
+                assert time.monotonic() < ends, "it does not come back by itself"
+                await asyncio.sleep(0.2)
+                await client.get_trading_decision(market("M-3"), PORTFOLIO)
 
     @pytest.mark.parametrize(
         ("answer", "word"),
@@ -583,7 +590,8 @@ class TestHealth:
     async def test_an_emergency_of_the_host_stops_entries_and_ends(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """In it nobody is asked and nothing is bought, not by the old client either; after it all is normal."""
+        """In it nobody is asked and nothing is bought, not by the old client either; after it all is
+        normal."""
         old = Old(TradingDecision("BUY", "YES", 0.9, 61, "old"))
         async with world(tmp_path, monkeypatch) as here:
             client = here.client(legacy=old)
@@ -647,7 +655,8 @@ class TestRecords:
     async def test_a_second_process_goes_on_without_a_journal(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The journal has one writer: whoever comes second decides all the same and says that it keeps none."""
+        """The journal has one writer: whoever comes second decides all the same and says that it keeps
+        none."""
         async with world(tmp_path, monkeypatch) as here:
             await here.client().get_trading_decision(MARKET, PORTFOLIO)
             second = Layer(lambda: settings.load(here.environ))

@@ -221,9 +221,10 @@ class Layer:
                 run.ready.set()
                 watching = asyncio.create_task(self._watch(client, setup))
                 await run.stop.wait()
-                run.client = None
                 watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
+                with self._lock:
+                    run.client, run.ended = None, True
+                await _give_up()  # who still asks would open connections again that are about to be closed
             self._emit(RunStopped(at=clock.utc_now(), reason="the host closed it"))
             for listener in list(self._listeners):
                 await listener.drain()
@@ -390,14 +391,19 @@ class Layer:
         thread.join(secs)
 
 
+async def _give_up() -> None:
+    """Cancel every other task of the loop, and wait until they are gone."""
+    while left := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+
 def _wind_up(loop: asyncio.AbstractEventLoop) -> None:
     """Let those who wait hear why, give up the rest, and close the loop. Nothing new comes by now."""
     loop.run_until_complete(asyncio.sleep(0))
     loop.run_until_complete(asyncio.sleep(0))
-    while left := asyncio.all_tasks(loop):
-        for task in left:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    loop.run_until_complete(_give_up())
     loop.run_until_complete(loop.shutdown_asyncgens())
     with suppress(RuntimeError):  # at the process's end
         loop.run_until_complete(loop.shutdown_default_executor())
