@@ -98,6 +98,19 @@ async def test_in_full_theirs_is_not_asked(tmp_path: Path, monkeypatch: pytest.M
     assert old.asked == 0
 
 
+async def test_an_outage_is_no_step_back_where_no_move_was_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old client that helps out when nobody answers is the flow at work, and no evidence against it."""
+    async with world(tmp_path, monkeypatch, JURYMAST_ROLLOUT__COUNT_MIN="5") as here:
+        await here.fleet.set_fault("all", "500")
+        client = here.client(legacy=Old(OLD_SAYS))
+        for n in range(8):
+            assert (await ask(client, f"M-{n}")).side == "NO"
+        assert not RolloutFile(here.data_dir).begun
+        assert here.events(RolloutCompared) == []
+
+
 async def test_a_regression_steps_back_by_itself_and_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,9 +112,10 @@ class Flow:
         self, question: Question, old: Any, rollout: Rollout, ends: float
     ) -> TradingDecision:
         answer, secs = await self._ours(question, ends, share=1.0 if old is None else OURS_SHARE)
+        beside = old is not None and compares(rollout, self._scope, markets.ticker_of(question.market))
         if not _unanswered(answer):
             self._say(*_source(answer))
-            if old is not None and compares(rollout, self._scope, markets.ticker_of(question.market)):
+            if beside:
                 verdict = _verdict(answer, secs)
                 self._run_beside(self._compare_theirs(question, old, rollout, verdict))
             return converted(answer)
@@ -123,7 +124,8 @@ class Flow:
             self._say(NOBODY, why)
             return converted(answer)
         heard = await self._theirs(question, old, ends)
-        self._note(question, rollout, Decider.OURS, _verdict(answer, secs), heard.verdict)
+        if beside:  # as often as when somebody answers, or failures would count for more than they are
+            self._note(question, rollout, Decider.OURS, _verdict(answer, secs), heard.verdict)
         if heard.decision is None:
             self._say(NOBODY, f"{why}; {heard.why}")
             return converted({**answer, "reasoning": f"{why}; {heard.why}"})
