@@ -54,11 +54,11 @@ async def row(name: str, faults: dict[str, str], wanted: argparse.Namespace, scr
     async with EmulatorFleet(Sure(), latency_scale=wanted.latency_scale, models=MODELS) as fleet:
         for provider, fault in faults.items():
             await fleet.set_fault(provider, fault)
-        for provider in MODELS:
+        for provider, models in MODELS.items():
             upper = provider.upper()
             environ[f"{upper}_API_KEY"] = f"{provider}-emulated"
             environ[f"JURYMAST_PROVIDERS__{upper}__BASE_URL"] = fleet.base_urls[provider]
-            environ[f"JURYMAST_PROVIDERS__{upper}__MODELS"] = ",".join(MODELS[provider])
+            environ[f"JURYMAST_PROVIDERS__{upper}__MODELS"] = ",".join(models)
         environ["KALSHI_API_KEY"] = "emulated"
         words = [wanted.python, ROOT / "benchmarks" / "host_job.py", "--quiet"]
         await run([*words, "--single"] if wanted.single else words, environ, checkout)
@@ -107,18 +107,34 @@ async def run(words: list[Any], environ: dict[str, str], directory: Path) -> Non
         raise SystemExit(output.decode(errors="replace")[-4_000:])
 
 
+HEAD = (
+    "scenario",
+    "cycle s",
+    "requests to xAI, OpenAI (probes)",
+    "decisions",
+    "positions",
+    "its status says",
+    "spent USD",
+    "in the journal USD",
+)
+
+
 def table(rows: list[dict[str, Any]]) -> str:
-    lines = [
-        "| scenario | cycle s | requests xAI / OpenAI (probes) | positions | status | spent USD, journal USD | longest hold of the loop s |",
-        "|---|---:|---:|---:|---|---:|---:|",
-    ]
-    for each in rows:
-        lines.append(
-            f"| {each['scenario']} | {each['secs']:.1f} | {each['xai_requests']} / {each['openai_requests']} "
-            f"({each['probes']}) | {each['positions']} | {each['mode']} {each['healthy']}/{each['providers']} | "
-            f"{each['tracker_usd']:.4f}, {each['journal_usd']:.4f} | {each['worst_gap_secs']:.2f} |"
+    cells = [
+        (
+            each["scenario"],
+            f"{each['secs']:.1f}",
+            f"{each['xai_requests']}, {each['openai_requests']} ({each['probes']})",
+            str(each["decisions"]),
+            str(each["positions"]),
+            f"{each['mode']} {each['healthy']}/{each['providers']}",
+            f"{each['tracker_usd']:.6f}",
+            f"{each['journal_usd']:.6f}",
         )
-    return "\n".join(lines)
+        for each in rows
+    ]
+    lines = [HEAD, ("---",) * len(HEAD), *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 async def main() -> None:

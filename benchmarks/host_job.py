@@ -93,7 +93,7 @@ async def cycle(dual: bool) -> dict[str, Any]:
     from src.utils.database import DatabaseManager, Market
 
     settings.trading.enable_dual_ai_mode = dual
-    database = DatabaseManager(db_path=str(Path("baseline.db").absolute()))
+    database = DatabaseManager(db_path="baseline.db")
     await database.initialize()
     exchange = Exchange()
     markets = [
@@ -106,7 +106,7 @@ async def cycle(dual: bool) -> dict[str, Any]:
             expiration_ts=int(time.time()) + 12 * 3_600,
             category="weather",
             status="active",
-            last_updated=datetime.now(),
+            last_updated=datetime.now(),  # noqa: DTZ005 (the bot's own clock)
         )
         for number in range(MARKETS)
     ]
