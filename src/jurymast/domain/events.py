@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from jurymast.domain.decision import Abstain, Decision, ForecastRecord
+from jurymast.domain.decision import Abstain, Attempt, Decision, ForecastRecord
 from jurymast.domain.money import Centi, Micros
 from jurymast.domain.order import Fill, Order, OrderIntent, Settlement
 from jurymast.domain.provider import ModelNotice, ProviderName, Route
@@ -390,15 +390,24 @@ class CanaryFinished(Event):
 class TextCompleted(Event):
     """A question was asked that is no forecast. ``purpose`` is the caller's word for it.
 
-    ``route`` is who answered, None when nobody did; ``uncertain`` what may be billed beyond ``cost``.
+    ``route`` is who answered, None when nobody did.
     """
 
     purpose: str
     route: Route | None
     detail: str
     secs: float
-    cost: Micros
-    uncertain: Micros = 0
+    attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def cost(self) -> Micros:
+        """Of all attempts, as far as is known."""
+        return sum(attempt.cost for attempt in self.attempts)
+
+    @property
+    def uncertain(self) -> Micros:
+        """What may be billed beyond that."""
+        return sum(attempt.uncertain for attempt in self.attempts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -157,7 +157,7 @@ class EnhancedAIClient:
         """
         started = self._clock.monotonic()
         outcome = await self.fallback_manager.get_fallback_decision(
-            request, validate, deadline_secs=deadline_secs, first=first
+            request, validate, deadline_secs=deadline_secs, first=first, market=market or ""
         )
         self._emit(
             TextCompleted(
@@ -169,8 +169,7 @@ class EnhancedAIClient:
                 if isinstance(outcome, Unanswered)
                 else "answered",
                 secs=self._clock.monotonic() - started,
-                cost=outcome.cost,
-                uncertain=sum(attempt.uncertain for attempt in outcome.attempts),
+                attempts=outcome.attempts,
             )
         )
         return outcome

@@ -148,9 +148,9 @@ class FallbackManager:
     ) -> Answered[Value] | Unanswered:
         """Ask until a route gives an answer that ``validate`` accepts, or time and sends run out.
 
-        ``market`` is whose caps of AI money count; ``first`` is asked before the others while it is well. With
-        ``compare`` an idle route may be asked the same in shadow; it completes what is told of that by what
-        only the asker can read in the two answers.
+        ``market`` is whose caps of AI money count; ``first`` is asked before the others while it is well.
+        With ``compare`` an idle route may be asked the same in shadow; it completes what is told of that by
+        what only the asker can read in the two answers.
         """
         walk = self.core.begin(
             self._clock.monotonic(),

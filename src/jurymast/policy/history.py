@@ -37,6 +37,7 @@ from jurymast.domain.events import (
     SecondOpinionGiven,
     ShadowAnswered,
     StateChanged,
+    TextCompleted,
 )
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import ProviderName
@@ -59,6 +60,7 @@ TOLD_BY: Final[tuple[type[Event], ...]] = (
     SecondOpinionGiven,
     ShadowAnswered,
     StateChanged,
+    TextCompleted,
 )
 """The kinds of event that make history."""
 HOUR: Final = timedelta(hours=1)
@@ -234,6 +236,8 @@ class History:
             case DecisionAbstained(abstain=abstain):
                 _count(hour.abstained, abstain.reason)
                 _count_attempts(hour, abstain.attempts)
+            case TextCompleted():
+                _count_attempts(hour, event.attempts)
             case ProbeSent():
                 tally = hour.of(event.route.provider)
                 tally.probes += 1

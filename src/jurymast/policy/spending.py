@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from jurymast.domain.decision import Attempt
 from jurymast.domain.events import (
     CanaryFinished,
     DecisionAbstained,
@@ -21,6 +22,7 @@ from jurymast.domain.events import (
     ProbeSent,
     SecondOpinionGiven,
     ShadowAnswered,
+    TextCompleted,
 )
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import Route
@@ -29,6 +31,7 @@ from jurymast.domain.word import Word
 KINDS: Final = (
     DecisionMade,
     DecisionAbstained,
+    TextCompleted,
     ProbeSent,
     ShadowAnswered,
     SecondOpinionGiven,
@@ -42,6 +45,7 @@ class Purpose(Word):
     """What a request was sent for, or what became of it."""
 
     DECISION = "decision"
+    TEXT = "text"
     FAILED = "failed"
     HEDGE_LOSER = "hedge_loser"
     PROBE = "probe"
@@ -49,9 +53,6 @@ class Purpose(Word):
     SECOND_OPINION = "second_opinion"
     CANARY = "canary"
 
-
-_PURPOSES: Final = {"answered": Purpose.DECISION, "failed": Purpose.FAILED}
-"""By what became of an attempt of a decision. Any other was given up: another answered, or time ran out."""
 
 _BESIDE: Final[dict[type[Event], Purpose]] = {
     ProbeSent: Purpose.PROBE,
@@ -127,23 +128,36 @@ class Spending:
         return -(-self.total.cost // self.used) if self.used else None
 
 
+def _attempts(
+    at: datetime, attempts: Iterable[Attempt], answered: Purpose, market: str, rung: str
+) -> Iterator[Charge]:
+    """By what became of each: any that neither answered nor failed was given up, as another answered or time
+    ran out."""
+    purposes = {"answered": answered, "failed": Purpose.FAILED}
+    for attempt in attempts:
+        if attempt.sent:
+            cost, ours = attempt.cost, attempt.estimated
+            yield Charge(
+                at=at,
+                route=attempt.route,
+                purpose=purposes.get(attempt.outcome, Purpose.HEDGE_LOSER),
+                known=0 if ours else cost,
+                estimated=cost if ours else 0,
+                uncertain=attempt.uncertain,
+                market=market,
+                rung=rung,
+            )
+
+
 def charges(event: Event) -> Iterator[Charge]:
     """The requests that an event tells of."""
     match event:
         case DecisionMade(decision=source) | DecisionAbstained(abstain=source):
-            for attempt in source.attempts:
-                if attempt.sent:
-                    cost, ours = attempt.cost, attempt.estimated
-                    yield Charge(
-                        at=event.at,
-                        route=attempt.route,
-                        purpose=_PURPOSES.get(attempt.outcome, Purpose.HEDGE_LOSER),
-                        known=0 if ours else cost,
-                        estimated=cost if ours else 0,
-                        uncertain=attempt.uncertain,
-                        market=source.ticker,
-                        rung=source.rung.value,
-                    )
+            yield from _attempts(
+                event.at, source.attempts, Purpose.DECISION, source.ticker, source.rung.value
+            )
+        case TextCompleted():
+            yield from _attempts(event.at, event.attempts, Purpose.TEXT, event.ticker or "", "")
         case ProbeSent() | ShadowAnswered() | SecondOpinionGiven():
             yield Charge(
                 at=event.at,

@@ -30,7 +30,7 @@ def tracker(layer: Layer, besides_usd: float = 0.0) -> DailyUsageTracker:
     if client is not None:
         manager = client.fallback_manager.providers
         budget = manager.budget
-        spent += (budget.limit - budget.left) / USD
+        spent += budget.taken / USD
         limit = budget.limit / USD
         requests = sum(stats.requests for stats in list(manager.stats.values()))
         free = ProviderName.LOCAL in client.fallback_manager.provider_statuses

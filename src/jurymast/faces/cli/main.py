@@ -27,8 +27,8 @@ from jurymast.faces.cli.models import models
 from jurymast.faces.cli.options import DATA_DIR, data_dir_option, json_option
 from jurymast.faces.cli.record import record
 from jurymast.faces.cli.report import report
-from jurymast.faces.cli.score import score
 from jurymast.faces.cli.rollout import rollout
+from jurymast.faces.cli.score import score
 from jurymast.faces.cli.sim import sim
 from jurymast.faces.cli.spend import spend
 from jurymast.faces.cli.watch import watch
