@@ -23,6 +23,8 @@ sys.path.insert(0, str(Path.cwd()))
 MARKETS = 4
 YES_CENTS = 62
 BALANCE_CENTS = 100_000
+BUDGET_SECS = 2.5
+"""Others may spend of the same budget, so a figure of it is as old as the last look, a second or so."""
 
 
 class Exchange:
@@ -126,6 +128,9 @@ async def cycle(dual: bool) -> dict[str, Any]:
     secs = time.monotonic() - started
     done.set()
     await beating
+    if hasattr(client, "daily_tracker"):
+        _ = client.daily_tracker  # a look has the shared budget read anew, which takes as long as its file
+        await asyncio.sleep(BUDGET_SECS)
     status = await client.get_system_status()
     spent = client.daily_tracker.total_cost if hasattr(client, "daily_tracker") else None
     positions = await database.get_open_positions()
