@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from jurymast.app.clock import SystemClock
 from jurymast.domain.decision import Abstain, AbstainReason, Decision, Rung
-from jurymast.domain.events import DecisionAbstained, DecisionMade, Event
+from jurymast.domain.events import DecisionAbstained, DecisionMade, Event, TextCompleted
 from jurymast.domain.market import Book, EvidenceItem, Level, Market, MarketSnapshot, MarketStatus
 from jurymast.domain.money import CENT, CONTRACT, USD
 from jurymast.domain.portfolio import Exposure
@@ -24,6 +24,7 @@ from jurymast.domain.provider import (
     AIRequest,
     AIResponse,
     FailureKind,
+    Message,
     ProviderConfig,
     ProviderName,
     Tier,
@@ -34,7 +35,7 @@ from jurymast.domain.status import EmergencyMode
 from jurymast.intelligence.assembly import connect
 from jurymast.intelligence.emergency import decision_id
 from jurymast.intelligence.enhanced_client import EnhancedAIClient
-from jurymast.intelligence.fallback_manager import FallbackManager, FallbackSettings
+from jurymast.intelligence.fallback_manager import Answered, FallbackManager, FallbackSettings, Unanswered
 from jurymast.intelligence.prompts import (
     EVIDENCE_CHARS_MAX,
     EVIDENCE_ITEMS_MAX,
@@ -49,6 +50,7 @@ from jurymast.lab.rig import Rig, rig
 from jurymast.policy.deadline import WorkSettings
 from jurymast.policy.emergency import TABLE
 from jurymast.policy.ledger import Cap
+from jurymast.policy.parsing import Rejected
 from jurymast.policy.sizing import Sized, size
 from jurymast.testing.clock import FakeClock
 from jurymast.testing.provider import Delay, ScriptedProvider
@@ -359,6 +361,32 @@ class TestDeadline:
             await lab.fleet.set_fault("all", "hang")
             asking = lab.client.get_completion("Say something.", deadline_secs=0.3)
             assert await asyncio.wait_for(asking, HANG_SECS) is None
+
+    async def test_texts_are_on_record_with_who_gave_them_and_what_they_cost(self) -> None:
+        """Every text leaves its attempts; one that is not as asked is another provider's turn; who is asked
+        first may be said."""
+        async with rig() as lab:
+            request = AIRequest((Message("user", "Say something."),))
+            answered = await lab.client.complete(request, deadline_secs=2.0, first=OPENAI, purpose="a test")
+            assert isinstance(answered, Answered)
+            assert answered.route.provider is OPENAI
+            await lab.fleet.set_fault("xai", "500")
+            assert isinstance(await lab.client.complete(request, deadline_secs=2.0, market="M"), Answered)
+            refused = await lab.client.complete(
+                request, deadline_secs=2.0, validate=lambda _: Rejected("not as asked")
+            )
+            assert isinstance(refused, Unanswered)
+            texts = [event for event in lab.events if isinstance(event, TextCompleted)]
+        assert [text.purpose for text in texts] == ["a test", "completion", "completion"]
+        assert [text.route.provider if text.route else None for text in texts[:2]] == [OPENAI, OPENAI]
+        assert [(a.route.provider.value, a.outcome) for a in texts[1].attempts] == [
+            ("xai", "failed"),
+            ("openai", "answered"),
+        ]
+        assert texts[1].ticker == "M"
+        assert texts[2].route is None
+        assert "not as asked" in texts[2].detail
+        assert all(text.cost > 0 for text in texts)
 
     async def test_a_trader_that_gives_up_leaves_nothing_running(self) -> None:
         """Cancelling the call closes it at once and leaves no task behind."""
