@@ -61,7 +61,7 @@ class Deciding:
     """Who decided last, and why it was not ours. For the status."""
 
     by: str = OURS
-    why: str = "nothing was asked yet"
+    why: str = "no decision was asked for yet"
 
 
 class Flow:
