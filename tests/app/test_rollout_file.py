@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from dataclasses import replace
 from datetime import UTC, datetime
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from jurymast.app.config import Config
@@ -16,8 +17,9 @@ from jurymast.domain.rollout import Phase, Rollout
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 
 
-def count_up(directory: Path, times: int) -> None:
+def count_up(directory: Path, times: int, both: Barrier) -> None:
     file = RolloutFile(directory)
+    both.wait()
     for _ in range(times):
         file.change(lambda old: replace(old, share_pct=old.share_pct + 1))
 
@@ -54,13 +56,14 @@ class TestFile:
         file = RolloutFile(tmp_path)
         file.change(lambda _: Rollout(Phase.GRADUAL, 0))
         spawn = multiprocessing.get_context("spawn")
-        writers = [spawn.Process(target=count_up, args=(tmp_path, 20)) for _ in range(2)]
+        both = spawn.Barrier(2)
+        writers = [spawn.Process(target=count_up, args=(tmp_path, 60, both)) for _ in range(2)]
         for writer in writers:
             writer.start()
         for writer in writers:
             writer.join()
-        assert file.state().share_pct == 40
-        assert file.state().serial == 41
+        assert file.state().share_pct == 120
+        assert file.state().serial == 121
 
 
 class TestProvenance:

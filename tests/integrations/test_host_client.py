@@ -536,6 +536,19 @@ class TestOldClient:
         assert decision is not None
         assert "took longer" in str(decision.reasoning)
 
+    async def test_there_is_time_left_for_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where an old client may have to answer, ours does not use up the whole time on silence."""
+        short = {
+            "JURYMAST_TRADING__DECISION_DEADLINE_SECS": "3.0",
+            "JURYMAST_FAILOVER__ATTEMPT_SECS_MIN": "0.1",
+        }
+        async with world(tmp_path, monkeypatch, **short) as here:
+            await here.fleet.set_fault("all", "hang")
+            client = here.client(legacy=Old(TradingDecision("BUY", "NO", 0.7, 40, "old words")))
+            decision = await client.get_trading_decision(MARKET, PORTFOLIO)
+        assert decision is not None
+        assert (decision.action, decision.side) == ("BUY", "NO")
+
     async def test_one_that_can_not_be_awaited_is_none(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -685,6 +698,23 @@ class TestRecords:
             assert here.layer.client is None
             await client.get_trading_decision(market("M-2"), PORTFOLIO)
             assert await here.until(lambda: client.daily_tracker.total_cost > spent)
+
+    async def test_closing_tells_who_still_waits(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A question under way when the layer closes is a SKIP that says so, at once."""
+        async with world(tmp_path, monkeypatch) as here:
+            client = here.client()
+            await client.get_trading_decision(MARKET, PORTFOLIO)
+            await here.fleet.set_fault("all", "hang")
+            before = here.fleet.ledger(ProviderName.XAI).requests
+            asking = asyncio.create_task(client.get_trading_decision(market("M-2"), PORTFOLIO))
+            await here.until(lambda: here.fleet.ledger(ProviderName.XAI).requests > before)
+            await here.layer.close()
+            decision = await asyncio.wait_for(asking, CLIENT_SECS)
+        assert decision is not None
+        assert decision.action == "SKIP"
+        assert "closed" in str(decision.reasoning)
 
     async def test_people_stop_it_with_the_same_commands(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

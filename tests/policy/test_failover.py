@@ -66,7 +66,7 @@ class TestOrder:
         bench = Bench()
         assert bench.asked(bench.ask(first=OPENAI)) == [OPENAI]
         assert bench.asked(bench.ask()) == [XAI]
-        bench.core.health.isolate(OPENAI, "by hand")
+        bench.outage(OPENAI)
         assert bench.asked(bench.ask(first=OPENAI)) == [XAI]
 
     def test_three_sends_at_most_and_the_last_by_another_way(self) -> None:

@@ -98,6 +98,13 @@ class TestWhoDecides:
         assert 0.07 < shares[2] < 0.13
         assert shares[3] == 0
 
+    def test_who_is_compared_is_drawn_apart_from_who_decides(self) -> None:
+        """The tenth that TUNED compares is not the tenth that GRADUAL began with."""
+        names = [f"KX-{n}" for n in range(5_000)]
+        tuned = Rollout(Phase.TUNED)
+        both = sum(who(GRADUAL, n) is OURS and compares(tuned, Scope(beside_pct=10), n) for n in names)
+        assert both < 100, "fifty by chance, five hundred if they were drawn alike"
+
 
 class TestEvidence:
     def test_it_adds_up(self) -> None:
