@@ -41,11 +41,8 @@ def choose(walk: Walk, now: float, *, last: bool, hedge: bool = False) -> Record
 
 
 def in_order(ranked: Sequence[Record], first: ProviderName | None) -> list[Record]:
-    """Routes as ranked, the well ones of ``first`` before all others: a second opinion is another's."""
-    if first is None:
-        return list(ranked)
-    favoured = [r for r in ranked if r.route.provider is first and r.health.usable and not r.edge.suspect]
-    return favoured + [record for record in ranked if record not in favoured]
+    """Routes as ranked, those of ``first`` before its equals: what speaks against one counts all the same."""
+    return sorted(ranked, key=lambda record: first is not None and record.route.provider is not first)
 
 
 def leave_out_small(walk: Walk, tokens: int) -> None:
