@@ -22,6 +22,7 @@ from jurymast.domain.events import (
     ModeChanged,
     ProbeSent,
     RouteChanged,
+    SecondOpinionGiven,
     ShadowAnswered,
     TextCompleted,
 )
@@ -115,6 +116,9 @@ def _rows(event: Event) -> list[tuple[str, Any]]:
             return [("log_llm_query", _query(event, event.purpose, text, event.cost))]
         case ProbeSent():
             return [("log_llm_query", _query(event, "probe", f"{event.route}: {event.detail}", event.cost))]
+        case SecondOpinionGiven():
+            text = f"{event.route}: {event.detail}"
+            return [("log_llm_query", _query(event, "second_opinion", text, event.cost))]
         case ShadowAnswered():
             return [("log_llm_query", _query(event, "shadow", f"{event.route}: {event.detail}", event.cost))]
         case FailedOver():
