@@ -24,11 +24,11 @@ from typing import Any
 
 from host_answers import ANSWER, Sure
 
-from jurymast.domain.events import DecisionAbstained, DecisionMade, ProbeSent, TextCompleted
 from jurymast.domain.provider import ProviderName
 from jurymast.journal.queries import JournalReader
 from jurymast.lab.emulators import answers
 from jurymast.lab.emulators.fleet import EmulatorFleet
+from jurymast.policy.spending import KINDS, Purpose, Total, spending
 
 ROOT = Path(__file__).resolve().parents[1]
 ADAPTER = ROOT / "integrations" / "kalshi-ai-trading-bot"
@@ -63,32 +63,30 @@ async def row(name: str, faults: dict[str, str], wanted: argparse.Namespace, scr
         words = [wanted.python, ROOT / "benchmarks" / "host_job.py", "--quiet"]
         await run([*words, "--single"] if wanted.single else words, environ, checkout)
         asked = {provider: fleet.ledger(provider).requests for provider in MODELS}
+        billed = sum(fleet.ledger(provider).bill for provider in MODELS)
     facts = json.loads((checkout / "report.json").read_text())
     return {
         "scenario": name,
         **facts,
         "xai_requests": asked[XAI],
         "openai_requests": asked[OPENAI],
+        "billed_usd": billed / 1e6,
         **journal(checkout),
     }
 
 
 def journal(checkout: Path) -> dict[str, Any]:
-    """What the journal of the run says it was asked and what it cost, in dollars, held back amounts
-    included."""
-    cost = probes = decisions = 0
+    """What the journal of the run says it was asked and what it cost, in dollars: as the vendors have told,
+    and with what they may bill beyond that."""
     with JournalReader(checkout / "jurymast-data" / "journal.db") as reader:
-        for recorded in reader.scan((DecisionMade, DecisionAbstained, TextCompleted, ProbeSent)):
-            event = recorded.event
-            if isinstance(event, TextCompleted):
-                cost += event.cost + event.uncertain
-            elif isinstance(event, ProbeSent):
-                cost, probes = cost + event.cost, probes + 1
-            else:
-                made = event.decision if isinstance(event, DecisionMade) else event.abstain
-                cost += made.cost + sum(attempt.uncertain for attempt in made.attempts)
-                decisions += isinstance(event, DecisionMade)
-    return {"journal_usd": cost / 1e6, "probes": probes, "decisions": decisions}
+        found = spending((recorded.event for recorded in reader.scan(KINDS)), "purpose")
+    total, probes = found.total, found.purposes.get(Purpose.PROBE, Total())
+    return {
+        "known_usd": total.known / 1e6,
+        "journal_usd": (total.cost + total.uncertain) / 1e6,
+        "probes": probes.requests,
+        "decisions": found.decisions,
+    }
 
 
 async def run(words: list[Any], environ: dict[str, str], directory: Path) -> None:
@@ -114,8 +112,9 @@ HEAD = (
     "decisions",
     "positions",
     "its status says",
-    "spent USD",
-    "in the journal USD",
+    "billed USD",
+    "journal: known, at most USD",
+    "tracker USD",
 )
 
 
@@ -128,8 +127,9 @@ def table(rows: list[dict[str, Any]]) -> str:
             str(each["decisions"]),
             str(each["positions"]),
             f"{each['mode']} {each['healthy']}/{each['providers']}",
+            f"{each['billed_usd']:.6f}",
+            f"{each['known_usd']:.6f}, {each['journal_usd']:.6f}",
             f"{each['tracker_usd']:.6f}",
-            f"{each['journal_usd']:.6f}",
         )
         for each in rows
     ]

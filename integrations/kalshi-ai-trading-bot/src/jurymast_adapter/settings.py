@@ -22,7 +22,7 @@ from jurymast.app.settings import load_settings
 from jurymast.app.wiring import provider_configs
 from jurymast.domain.errors import ConfigError
 from jurymast.domain.provider import ProviderConfig, ProviderName, Secret
-from jurymast.intelligence.providers.catalogue import default_catalogue
+from jurymast.intelligence.providers.catalogue import Catalogue
 
 CONFIG_VARIABLE: Final = "JURYMAST_CONFIG"
 CONFIG_FILE: Final = "jurymast.toml"
@@ -90,10 +90,12 @@ class _Taking:
 
     def __init__(self, ours: frozenset[str] | set[str], host: Any, environ: Mapping[str, str]) -> None:
         self._ours, self._host, self._environ = ours, host, environ
+        self._catalogue = Catalogue()
         self.taken: list[HostSetting] = []
         self.notices: list[str] = []
 
     def into(self, config: Config, keys: Mapping[ProviderName, str]) -> Config:
+        self._catalogue = config.catalogue
         sections: dict[str, Any] = {}
         for name in ProviderName:
             section = getattr(config.providers, name.value)
@@ -129,7 +131,8 @@ class _Taking:
         listed = self._value(attribute)
         if not isinstance(listed, list | tuple):
             return section
-        known = usable_models([each for each in listed if isinstance(each, str)], self.notices)
+        names = [each for each in listed if isinstance(each, str)]
+        known = usable_models(names, self._catalogue, self.notices)
         if not known:
             return section
         self._note(path, ", ".join(known), attribute)
@@ -160,10 +163,10 @@ class _Taking:
         return found if isinstance(found, str) else ""
 
 
-def usable_models(names: Sequence[str], notices: list[str]) -> tuple[str, ...]:
+def usable_models(names: Sequence[str], catalogue: Catalogue, notices: list[str]) -> tuple[str, ...]:
     """The models of a list that may be asked, by the names they have now. What has no known price is left
     out: its cost could not be limited."""
-    catalogue, usable = default_catalogue(), dict[str, None]()
+    usable: dict[str, None] = {}
     for name in names:
         model, notice = catalogue.resolve(name)
         if notice:
@@ -179,14 +182,14 @@ def usable_models(names: Sequence[str], notices: list[str]) -> tuple[str, ...]:
 
 def handed_over(providers: Mapping[str, HostProvider], setup: Setup) -> Setup:
     """The same for providers that a caller configured itself. Raises ValueError for an unknown name."""
-    notices, given = list(setup.notices), []
+    notices, given, catalogue = list(setup.notices), [], setup.config.catalogue
     for name, provider in providers.items():
         known = ProviderName(name)
         section = getattr(setup.config.providers, known.value)
         if known is ProviderName.LOCAL:
             models = tuple(provider.models) or section.models
         else:
-            models = usable_models(provider.models, notices) or section.models
+            models = usable_models(provider.models, catalogue, notices) or section.models
         given.append(
             ProviderConfig(
                 name=known,
@@ -204,7 +207,7 @@ def handed_over(providers: Mapping[str, HostProvider], setup: Setup) -> Setup:
 
 def shown(setup: Setup) -> dict[str, HostProvider]:
     """The providers as the host's own dataclass, keys included: its callers expect them."""
-    work, catalogue = setup.config.work, default_catalogue()
+    work, catalogue = setup.config.work, setup.config.catalogue
     try:
         configs = setup.providers()
     except ConfigError:
