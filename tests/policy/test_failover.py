@@ -130,6 +130,30 @@ class TestOrder:
         assert "maintenance" in walk.ended.detail
 
 
+class TestTheOnlyOne:
+    @pytest.mark.parametrize("kind", [FailureKind.QUOTA, FailureKind.AUTH, FailureKind.MODEL_GONE])
+    def test_the_only_route_has_answered_and_is_latched(self, kind: FailureKind) -> None:
+        """Out of credit, say: the question ends with that reason, and so do those that come after it."""
+        bench = Bench(spec_of(XAI))
+        bench.answer(bench.ask())
+        for _ in range(4):
+            walk = bench.ask()
+            while walk.ended is None:
+                bench.fail(walk, kind)
+            assert walk.ended.reason is not None
+        assert bench.core.active is None
+
+    def test_an_answer_that_comes_after_its_route_was_latched(self) -> None:
+        """Two questions under way: one finds the credit gone, the answer of the other still counts."""
+        bench = Bench(spec_of(XAI))
+        bench.answer(bench.ask())
+        one, other = bench.ask(), bench.ask()
+        bench.fail(one, FailureKind.QUOTA)
+        bench.answer(other)
+        assert other.ended is not None
+        assert other.ended.reason is None
+
+
 class TestLearntMeanwhile:
     """What happens to routes while a walk is under way counts for it."""
 

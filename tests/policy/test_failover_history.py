@@ -269,8 +269,8 @@ class AnyOutage(RuleBasedStateMachine):
     def mode_moved(self, old: EmergencyMode, new: EmergencyMode) -> None:
         if new.severity < old.severity:
             assert new.severity >= RISES[old].severity, "one rung at a time"
-            assert self.now - self.mode_since >= SETTINGS.ladder.dwell_secs
-            assert self.proofs >= SETTINGS.ladder.successes_to_rise
+            assert self.now - self.mode_since >= SETTINGS.ladder.dwell_in(old)
+            assert self.proofs >= SETTINGS.ladder.answers_in(old)
         self.mode, self.mode_since, self.proofs = new, self.now, 0
 
     @invariant()

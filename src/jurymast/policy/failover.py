@@ -155,7 +155,7 @@ class Failover:
         walk.attempts.append(Attempt(record.route, "answered", "a hedge" if sent.hedge else "", secs, cost))
         self._climb()
         self.ladder = ladders.decided(self.ladder, now, self.settings.ladder)
-        if record.route != self.active and (self.active is None or record is self.health.ranked(now)[0]):
+        if record.route != self.active and (self.active is None or record is self.health.first(now)):
             self._answered_by(record.route, next((a.detail for a in walk.attempts if a.failure), ""))
         self._end(walk, now, Ended(None, record=record))
 
@@ -486,6 +486,6 @@ class Failover:
 
     def _look_who_answers(self, active: Route, now: float) -> None:
         """One that is known to be sick does not answer first any more: who would be asked now does."""
-        record = self.health.records[active]
-        if record.sick and (first := self.health.ranked(now)[0]).health.usable:
+        record, first = self.health.records[active], self.health.first(now)
+        if record.sick and first is not None and first.health.usable:
             self._answered_by(first.route, f"{active} is {record.health.state}: {record.health.reason}")

@@ -372,6 +372,11 @@ class FleetHealth:
         self.plan(now)
         return self._ranked
 
+    def first(self, now: float) -> Record | None:
+        """Who would be asked first; None when nobody would."""
+        ranked = self.ranked(now)
+        return ranked[0] if ranked else None
+
     def prefer(self, name: ProviderName | None) -> None:
         """Ask this provider first among its equals in health."""
         self.preferred = name
