@@ -485,7 +485,13 @@ class TestOldClient:
         """While somebody answers it is not asked; when nobody does it decides, and the status says so and
         why."""
         old = Old(TradingDecision("BUY", "NO", 0.7, 40, "old words"))
-        async with world(tmp_path, monkeypatch, JURYMAST_FAILOVER__OPEN_SECS="0.2") as here:
+        soon = {  # the ladder's own waits are minutes where the start's probes have failed as well
+            "JURYMAST_FAILOVER__OPEN_SECS": "0.2",
+            "JURYMAST_LADDER__DWELL_SECS": "0.5",
+            "JURYMAST_LADDER__BLIND_DWELL_SECS": "0.5",
+            "JURYMAST_LADDER__SUCCESSES_TO_RISE": "1",
+        }
+        async with world(tmp_path, monkeypatch, **soon) as here:
             client = here.client(legacy=old)
             await client.get_trading_decision(MARKET, PORTFOLIO)
             assert old.asked == 0
