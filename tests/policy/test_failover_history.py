@@ -13,9 +13,8 @@ from policy_world import spec_of
 from jurymast.domain.decision import AbstainReason
 from jurymast.domain.provider import Failure, FailureKind, ProviderName, Route
 from jurymast.domain.status import EmergencyMode, RouteState
-from jurymast.policy.facts import ActiveMoved, ModeMoved
+from jurymast.policy.facts import ActiveMoved, EdgeMoved, ModeMoved, ProviderMoved, RouteMoved
 from jurymast.policy.failover import Failover, FailoverSettings
-from jurymast.policy.health import EdgeMoved, ProviderMoved, RouteMoved
 from jurymast.policy.ladder import RISES, LadderSettings
 from jurymast.policy.walk import Send, Walk
 

@@ -12,6 +12,7 @@ from jurymast.app.mode_settings import CELLS, ModeSection
 from jurymast.app.models_config import ModelsSection, PriceSection, ProvidersSection, catalogue_of
 from jurymast.app.quality import QualitySection
 from jurymast.app.rollout_section import RolloutSection
+from jurymast.app.routing import RoutingSection
 from jurymast.app.settings import REQUIRED, bounded, documented
 from jurymast.domain.money import usd
 from jurymast.domain.provider import Secret
@@ -278,6 +279,7 @@ class Config:
     )
     web: WebSection = WebSection()
     quality: QualitySection = QualitySection()
+    routing: RoutingSection = RoutingSection()
     lab: LabSection = LabSection()
     rollout: RolloutSection = RolloutSection()
     providers: ProvidersSection = ProvidersSection()

@@ -15,7 +15,7 @@ from jurymast.app.config import Config
 from jurymast.app.models import LIST_SECS, entry_of
 from jurymast.app.wiring import provider_configs
 from jurymast.domain.errors import ConfigError, ProviderError
-from jurymast.domain.events import CanaryFinished, ModelsListed, ModelSwapped
+from jurymast.domain.events import CanaryFinished, ModelsListed, ModelSwapped, RoutesRanked
 from jurymast.domain.provider import ModelInfo, ProviderName, Role, Tier, role_of
 from jurymast.exchange.paths import PricePath
 from jurymast.exchange.questions import load_bundle
@@ -51,6 +51,9 @@ class ModelRow:
     ends_on: date | None = None
     served: str = ""
     canary: CanaryFinished | None = None
+    place: int | None = None
+    """In the order in which the last run asks routes of equal health, from 1; None where it is not asked."""
+    place_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +65,10 @@ class Known:
     failures: Mapping[ProviderName, str]
     served: Mapping[tuple[ProviderName, str], str]
     canaries: Mapping[tuple[ProviderName, str], CanaryFinished]
+    places: Mapping[tuple[ProviderName, str], tuple[int | None, str]]
 
 
-NOTHING_KNOWN: Final = Known({}, {}, {}, {}, {})
+NOTHING_KNOWN: Final = Known({}, {}, {}, {}, {}, {})
 
 
 def remembered(config: Config) -> Known:
@@ -74,11 +78,12 @@ def remembered(config: Config) -> Known:
     failures: dict[ProviderName, str] = {}
     served: dict[tuple[ProviderName, str], str] = {}
     canaries: dict[tuple[ProviderName, str], CanaryFinished] = {}
-    known = Known(listed, ends, failures, served, canaries)
+    places: dict[tuple[ProviderName, str], tuple[int | None, str]] = {}
+    known = Known(listed, ends, failures, served, canaries, places)
     if not config.journal_path.exists():
         return known
     with JournalReader(config.journal_path) as journal:
-        for recorded in journal.scan([ModelsListed, ModelSwapped, CanaryFinished]):
+        for recorded in journal.scan([ModelsListed, ModelSwapped, CanaryFinished, RoutesRanked]):
             match event := recorded.event:
                 case ModelsListed(failure=""):
                     listed.update({(event.provider, model): True for model in event.listed})
@@ -89,6 +94,11 @@ def remembered(config: Config) -> Known:
                     failures[event.provider] = event.failure
                 case ModelSwapped():
                     served[event.route.provider, event.route.model] = event.served
+                case RoutesRanked(category=""):
+                    places.clear()
+                    for place, each in enumerate(event.order, 1):
+                        seen = (None if each.refused else place, each.reason)
+                        places.setdefault((each.route.provider, each.route.model), seen)
                 case CanaryFinished():
                     canaries[event.route.provider, event.route.model] = event
                 case _:
@@ -136,7 +146,7 @@ def _with_lists(
                 listed[name, model] = entry is not None
                 if entry is not None and entry.retires_on:
                     ends[name, model] = entry.retires_on
-    return Known(listed, ends, failures, known.served, known.canaries)
+    return Known(listed, ends, failures, known.served, known.canaries, known.places)
 
 
 def table(config: Config, known: Known) -> list[ModelRow]:
@@ -150,6 +160,7 @@ def table(config: Config, known: Known) -> list[ModelRow]:
             key = (name, model)
             price = _price(catalogue, name, model)
             tier = price.tier if price is not None else Tier.SMALL
+            place, place_reason = known.places.get(key, (None, ""))
             rows.append(
                 ModelRow(
                     provider=name,
@@ -164,6 +175,8 @@ def table(config: Config, known: Known) -> list[ModelRow]:
                     ends_on=end_of(known.ends.get(key), price.retires_on if price else None),
                     served=known.served.get(key, ""),
                     canary=known.canaries.get(key),
+                    place=place,
+                    place_reason=place_reason,
                 )
             )
     return rows

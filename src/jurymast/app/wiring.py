@@ -193,6 +193,7 @@ async def judgement(
         table=config.table,
         records=records,
         second=config.quality.second,
+        routing=config.routing.settings(config.quality.bankroll_usd),
     ) as client:
         yield client
 

@@ -73,6 +73,8 @@ class Rung(Word):
     PRIMARY = "primary"
     FAILOVER = "failover"
     LOCAL = "local"
+    REUSED = "reused"
+    """The first choice's answer to the very same question about another market, moments ago."""
     CACHED = "cached"
     EMERGENCY = "emergency"
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from jurymast.domain.decision import Abstain, Attempt, Decision, ForecastRecord
 from jurymast.domain.money import Centi, Micros
 from jurymast.domain.order import Fill, Order, OrderIntent, Settlement
-from jurymast.domain.provider import ModelNotice, ProviderName, Route
+from jurymast.domain.provider import ModelNotice, ProviderName, RankedRoute, Route
 from jurymast.domain.rollout import Comparison, Phase
 from jurymast.domain.status import EmergencyMode, ProviderStatus, RouteState, TradingState
 
@@ -274,6 +274,18 @@ class EdgeChanged(Event):
 
     edge: str
     suspect: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutesRanked(Event):
+    """In which order routes of equal health are asked from here on, and why: by priority or by value.
+
+    ``category`` is that of the markets it is for, empty for all. Written when the order changes.
+    """
+
+    by: str
+    order: tuple[RankedRoute, ...]
+    category: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

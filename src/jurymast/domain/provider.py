@@ -109,6 +109,18 @@ class Route:
         return f"{self.provider}/{self.model}" + (f"@{self.instance}" if self.instance else "")
 
 
+@dataclass(frozen=True, slots=True)
+class RankedRoute:
+    """A route in the order in which those of equal health are asked, and why it stands where it does.
+
+    A ``refused`` one is not asked at all.
+    """
+
+    route: Route
+    reason: str
+    refused: bool = False
+
+
 def role_of(provider: ProviderName, tier: Tier) -> Role:
     """The role of a model: a small one may only veto, whoever sells it."""
     if provider is ProviderName.LOCAL:

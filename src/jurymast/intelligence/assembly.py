@@ -10,6 +10,7 @@ from jurymast.domain.provider import ProviderConfig, ProviderName
 from jurymast.domain.status import EmergencyMode
 from jurymast.intelligence.enhanced_client import EnhancedAIClient
 from jurymast.intelligence.fallback_manager import Emit, FallbackManager, FallbackSettings
+from jurymast.intelligence.ordering import RoutingSettings
 from jurymast.intelligence.provider_manager import (
     AnthropicProvider,
     LocalProvider,
@@ -53,6 +54,7 @@ async def connect(
     records: ForecastRecords | None = None,
     second: SecondSettings | None = None,
     catalogue: Catalogue | None = None,
+    routing: RoutingSettings | None = None,
 ) -> AsyncIterator[EnhancedAIClient]:
     """The AI layer over these providers, on one transport; closed in order at the end.
 
@@ -60,7 +62,7 @@ async def connect(
     are several caps, or a file to keep them in. ``strategy`` is the name caps know this caller by.
     ``earlier`` is what the run before left; ``table`` is what each mode allows,
     ``records`` what models have shown to be worth, ``second`` when others are asked too,
-    ``catalogue`` the prices, without one those that ship.
+    ``catalogue`` the prices, without one those that ship, ``routing`` what orders healthy routes.
     Raises ConfigError for a model without a known price.
     """
     transport, catalogue = AiohttpTransport(), catalogue or Catalogue()
@@ -74,7 +76,9 @@ async def connect(
             manager, clock=clock, emit=emit, settings=settings, seed=seed, earlier=earlier, table=table
         )
         try:
-            yield EnhancedAIClient(fallback, clock=clock, emit=emit, records=records, second=second)
+            yield EnhancedAIClient(
+                fallback, clock=clock, emit=emit, records=records, second=second, routing=routing, seed=seed
+            )
         finally:
             await fallback.close()
             await manager.close()

@@ -19,17 +19,20 @@ from jurymast.domain.events import (
 )
 from jurymast.domain.market import EvidenceItem, MarketSnapshot
 from jurymast.domain.money import Micros
-from jurymast.domain.provider import AIRequest, AIResponse, Message, ProviderName
+from jurymast.domain.provider import AIRequest, AIResponse, Message, ProviderName, Route, Tier
 from jurymast.domain.status import EmergencyMode, SystemStatus
 from jurymast.intelligence.emergency import decision_id
 from jurymast.intelligence.fallback_manager import Answered, Emit, FallbackManager, Unanswered
+from jurymast.intelligence.ordering import Ordering, RoutingSettings
 from jurymast.intelligence.prompts import forecast_request
 from jurymast.intelligence.second import SecondOpinions
+from jurymast.intelligence.twins import Twins
 from jurymast.intelligence.weighing import Weighing
 from jurymast.policy.cached import rules_hash
 from jurymast.policy.judges import Trading
 from jurymast.policy.parsing import ModelAbstained, Rejected, parse_forecast
 from jurymast.policy.records import ForecastRecords
+from jurymast.policy.routing import RouteOrder
 from jurymast.policy.second import SecondSettings
 from jurymast.ports import Clock
 
@@ -50,6 +53,7 @@ class _Question:
     snapshot: MarketSnapshot
     market_price: Micros
     started: float
+    rules_hash: str
 
 
 class EnhancedAIClient:
@@ -66,11 +70,17 @@ class EnhancedAIClient:
         emit: Emit,
         records: ForecastRecords | None = None,
         second: SecondSettings | None = None,
+        routing: RoutingSettings | None = None,
+        seed: int = 0,
     ) -> None:
         self.fallback_manager = fallback
         first = next(iter(fallback.core.health.records.values()))
         self.weighing = Weighing(records or ForecastRecords(), (first.route, first.spec.tier), emit)
         self._second = SecondOpinions(fallback, self.weighing, clock, emit, second or SecondSettings())
+        self.ordering = Ordering(
+            fallback, self.weighing.records, clock, emit, routing or RoutingSettings(), seed
+        )
+        self._twins = Twins(clock)
         self._clock = clock
         self._emit = emit
         self._shadowed_at = -math.inf
@@ -84,22 +94,52 @@ class EnhancedAIClient:
             snapshot=snapshot,
             market_price=snapshot.book.mid if snapshot.book.two_sided else 0,
             started=self._clock.monotonic(),
+            rules_hash=rules_hash(snapshot.market),
         )
         if not self.fallback_manager.rules.ask_ai:
             return self.get_emergency_decision(snapshot)
         try:
-            outcome = await self._ask(question, evidence, deadline_secs)
-            answer = self._concluded(question, outcome)
-            if isinstance(answer, Abstain):
-                return answer
-            left_secs = deadline_secs - (self._clock.monotonic() - question.started)
-            answer = await self._second.heard(answer, snapshot, evidence, left_secs)
+            answer = await self._answered(question, evidence, deadline_secs)
         except Exception as error:  # the trader must get an answer, whatever broke in here
             return self._abstained(question, AbstainReason.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
-        return self._told(answer)
+        return answer if isinstance(answer, Abstain) else self._told(answer)
+
+    async def _answered(
+        self, question: _Question, evidence: tuple[EvidenceItem, ...], deadline_secs: float
+    ) -> Decision | Abstain:
+        """What whoever is asked says, or has just said of the very same question. Abstentions are told."""
+        key = question.rules_hash, evidence
+        twin = await self._twins.answer(key, question.snapshot, deadline_secs)
+        if twin is not None:
+            return self._emergency(twin, question.snapshot)
+        begun = self._twins.begin(key)
+        try:
+            answer = await self._asked(question, evidence, deadline_secs)
+            if isinstance(answer, Decision):
+                self._twins.keep(key, answer)
+        finally:
+            if begun:
+                self._twins.end(key)
+        return answer
+
+    async def _asked(
+        self, question: _Question, evidence: tuple[EvidenceItem, ...], deadline_secs: float
+    ) -> Decision | Abstain:
+        order = self.ordering.of(question.snapshot.market.category)
+        left_secs = deadline_secs - (self._clock.monotonic() - question.started)
+        outcome = await self._ask(question, evidence, left_secs, order)
+        answer = self._concluded(question, outcome, order)
+        if isinstance(answer, Abstain):
+            return answer
+        left_secs = deadline_secs - (self._clock.monotonic() - question.started)
+        return await self._second.heard(answer, question.snapshot, evidence, left_secs)
 
     async def _ask(
-        self, question: _Question, evidence: tuple[EvidenceItem, ...], deadline_secs: float
+        self,
+        question: _Question,
+        evidence: tuple[EvidenceItem, ...],
+        deadline_secs: float,
+        order: RouteOrder | None,
     ) -> _Outcome:
         source_ids = {item.source_id for item in evidence}
 
@@ -112,6 +152,7 @@ class EnhancedAIClient:
             deadline_secs=deadline_secs,
             compare=partial(self._shadowed, question),
             market=question.snapshot.ticker,
+            order=order,
         )
 
     def get_emergency_decision(self, snapshot: MarketSnapshot) -> Decision | Abstain:
@@ -127,7 +168,13 @@ class EnhancedAIClient:
         """An opinion of before counts for what its model is worth now."""
         if isinstance(answer, Abstain):
             return answer
-        return self.weighing.reweighed(answer, snapshot.market.category)
+        return self.weighing.reweighed(answer, snapshot.market.category, self._first(None))
+
+    def _first(self, order: RouteOrder | None) -> tuple[Route, Tier] | None:
+        """Who is asked first when all are well, where that is not left to priority."""
+        health = self.fallback_manager.core.health
+        route = (order or health.order).first
+        return None if route is None else (route, health.records[route].spec.tier)
 
     async def get_completion(
         self, prompt: str, *, max_output_tokens: int = 2_000, deadline_secs: float = 60.0
@@ -189,7 +236,9 @@ class EnhancedAIClient:
         """How well the trading rooms know what they do, at exchange time ``now``: evidence for the mode."""
         self.fallback_manager.note_trading(trading, now)
 
-    def _concluded(self, question: _Question, outcome: _Outcome) -> Decision | Abstain:
+    def _concluded(
+        self, question: _Question, outcome: _Outcome, order: RouteOrder | None
+    ) -> Decision | Abstain:
         """What came of a question: an abstention, told already, or a decision that is yet to be."""
         if isinstance(outcome, Unanswered):
             if outcome.reason in _NOBODY:
@@ -210,7 +259,7 @@ class EnhancedAIClient:
         market, served = question.snapshot.market, outcome.response.served_model
         swapped, now = outcome.response.swapped, self._clock.monotonic()
         weight, instead_of = self.weighing.weigh(
-            outcome.route, served, outcome.tier, market.category, swapped=swapped
+            outcome.route, served, outcome.tier, market.category, swapped=swapped, first=self._first(order)
         )
         age_secs_max = self.fallback_manager.rules.forecast_age_secs_max
         decision = Decision(
@@ -230,7 +279,7 @@ class EnhancedAIClient:
             reason=_story(outcome),
             attempts=outcome.attempts,
             simulated=outcome.response.simulated,
-            rules_hash=rules_hash(question.snapshot.market),
+            rules_hash=question.rules_hash,
             spread=question.snapshot.book.spread if question.snapshot.book.two_sided else 0,
             volume_24h=question.snapshot.volume_24h,
             weight=weight,
@@ -286,7 +335,9 @@ class EnhancedAIClient:
     def _told(self, answer: _Answer) -> _Answer:
         """Report an answer as it is given, and keep what a provider said."""
         event: DecisionMade | DecisionAbstained
-        thread = {"at": answer.decided_at, "decision_id": answer.decision_id, "ticker": answer.ticker}
+        # An answer that is used again keeps the time when it was given, and is told of now.
+        at = self._clock.utc_now() if answer.rung is Rung.REUSED else answer.decided_at
+        thread = {"at": at, "decision_id": answer.decision_id, "ticker": answer.ticker}
         if isinstance(answer, Decision):
             event = DecisionMade(**thread, decision=answer)  # type: ignore[arg-type]  # each by its name
         else:

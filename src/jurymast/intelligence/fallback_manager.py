@@ -58,6 +58,7 @@ from jurymast.policy.failover import Failover, FailoverSettings
 from jurymast.policy.health import Record, prompt_class
 from jurymast.policy.judges import Trading
 from jurymast.policy.restart import NOTHING_EARLIER, Earlier
+from jurymast.policy.routing import RouteOrder
 from jurymast.ports import Clock
 
 __all__ = ["Answered", "FallbackManager", "FallbackSettings", "Unanswered"]
@@ -145,12 +146,14 @@ class FallbackManager:
         compare: Compare[Value] | None = None,
         market: str = "",
         first: ProviderName | None = None,
+        order: RouteOrder | None = None,
     ) -> Answered[Value] | Unanswered:
         """Ask until a route gives an answer that ``validate`` accepts, or time and sends run out.
 
-        ``market`` is whose caps of AI money count; ``first`` is asked before the others while it is well.
-        With ``compare`` an idle route may be asked the same in shadow; it completes what is told of that by
-        what only the asker can read in the two answers.
+        ``market`` is whose caps of AI money count, ``order`` who is asked first among equals in health, where
+        this question has an order of its own; ``first`` is asked before all while it is well. With
+        ``compare`` an idle route may be asked the same in shadow; it completes what is told of that by what
+        only the asker can read in the two answers.
         """
         walk = self.core.begin(
             self._clock.monotonic(),
@@ -159,6 +162,7 @@ class FallbackManager:
             tokens=self._providers.ratios.expected_anywhere(request) + request.max_output_tokens,
             quote=lambda route, secs: self._providers.given_up(request, route, secs),
             first=first,
+            order=order,
         )
         run = Run(
             self.core, self._providers, self._clock, self._report, self._alarms,
@@ -182,13 +186,18 @@ class FallbackManager:
             Rung.LOCAL
             if end.record.spec.tier is Tier.SMALL
             else Rung.PRIMARY
-            if route.provider is self._first
+            if route.provider is self.first_of(order)
             else Rung.FAILOVER
         )
         answered = Answered(run.value, run.response, route, tier, rung, walk.cost, attempts)
         if compare is not None:
             self._shadow(request, validate, compare, answered, market)
         return answered
+
+    def first_of(self, order: RouteOrder | None = None) -> ProviderName:
+        """Whose answer is no stand-in's: the first in the order that is in force, all being well."""
+        first = (order or self.core.health.order).first
+        return self._first if first is None else first.provider
 
     def _note_who_answered(self, response: AIResponse, route: Route) -> None:
         """Tell of another model than before, and let the mode know before anything rests on the answer."""

@@ -13,8 +13,15 @@ from jurymast.domain.events import (
     RouteChanged,
     SizeShareChanged,
 )
-from jurymast.policy.facts import ActiveMoved, Fact, ModeMoved, ShareMoved
-from jurymast.policy.health import EdgeMoved, ProviderMoved, RouteMoved
+from jurymast.policy.facts import (
+    ActiveMoved,
+    EdgeMoved,
+    Fact,
+    ModeMoved,
+    ProviderMoved,
+    RouteMoved,
+    ShareMoved,
+)
 
 
 def event_of(fact: Fact, at: datetime) -> Event:

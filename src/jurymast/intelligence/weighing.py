@@ -11,7 +11,7 @@ from jurymast.domain.decision import Decision, ForecastRecord, Opinion, Weight
 from jurymast.domain.events import Event, ForecastNoted
 from jurymast.domain.market import MarketSnapshot
 from jurymast.domain.money import Micros
-from jurymast.domain.provider import Route, Tier
+from jurymast.domain.provider import ProviderName, Route, Tier
 from jurymast.policy.calibration import Line
 from jurymast.policy.records import ForecastRecords
 
@@ -26,27 +26,36 @@ class Weighing:
         self, records: ForecastRecords, first: tuple[Route, Tier], emit: Callable[[Event], None]
     ) -> None:
         self.records = records
-        self._first, self._first_tier = first
-        self._first_model = self._first.model
+        self._first = first
+        self._serving: dict[tuple[ProviderName, str], str] = {}
         self._emit = emit
         self._shadows: dict[str, tuple[float, Opinion]] = {}
 
     def weigh(
-        self, route: Route, served_model: str, tier: Tier, category: str, *, swapped: bool
+        self,
+        route: Route,
+        served_model: str,
+        tier: Tier,
+        category: str,
+        *,
+        swapped: bool,
+        first: tuple[Route, Tier] | None = None,
     ) -> tuple[Weight, Weight | None]:
-        """What a fresh opinion counts for, and in whose place it stands, if in anybody's."""
-        is_first = route.model == self._first.model and route.provider is self._first.provider
+        """What a fresh opinion counts for, and in whose place it stands, if in anybody's: that of the
+        ``first`` in the order of its question, where it has one."""
+        first = first or self._first
+        is_first = route.model == first[0].model and route.provider is first[0].provider
         if is_first and not swapped:
-            self._first_model = served_model
+            self._serving[route.provider, route.model] = served_model
         weight = self.records.weight(served_model, tier, category)
-        return weight, self._of_first(category) if swapped or not is_first else None
+        return weight, self._of(first, category) if swapped or not is_first else None
 
-    def reweighed(self, kept: Decision, category: str) -> Decision:
+    def reweighed(self, kept: Decision, category: str, first: tuple[Route, Tier] | None = None) -> Decision:
         """An opinion of before with what it counts for now."""
         return replace(
             kept,
             weight=self.records.weight(kept.served_model, kept.tier, category),
-            instead_of=self._of_first(category) if kept.instead_of is not None else None,
+            instead_of=self._of(first or self._first, category) if kept.instead_of is not None else None,
         )
 
     def note(self, decision: Decision, snapshot: MarketSnapshot, at: datetime) -> None:
@@ -114,5 +123,7 @@ class Weighing:
         fresh = opinion is not None and now - at <= age_secs_max and opinion.model != served_model
         return (opinion,) if opinion is not None and fresh else ()
 
-    def _of_first(self, category: str) -> Weight:
-        return self.records.weight(self._first_model, self._first_tier, category)
+    def _of(self, first: tuple[Route, Tier], category: str) -> Weight:
+        route, tier = first
+        model = self._serving.get((route.provider, route.model), route.model)
+        return self.records.weight(model, tier, category)

@@ -19,11 +19,13 @@ from jurymast.exchange.questions import BundledEvidence, Question, as_market, lo
 from jurymast.intelligence.assembly import connect
 from jurymast.intelligence.enhanced_client import EnhancedAIClient
 from jurymast.intelligence.fallback_manager import FallbackManager, FallbackSettings
+from jurymast.intelligence.ordering import RoutingSettings
 from jurymast.lab.emulators.fleet import EmulatorFleet
 from jurymast.lab.world import QuestionOracle
 from jurymast.policy.deadline import WorkSettings
 from jurymast.policy.detector import DetectorSettings
 from jurymast.policy.ladder import LadderSettings
+from jurymast.policy.records import ForecastRecords
 from jurymast.policy.second import SecondSettings
 from jurymast.ports import Books, Clock
 from jurymast.testing.clock import FakeClock
@@ -104,6 +106,8 @@ async def rig(
     latency_scale: float = 0.0,
     stream: bool = True,
     second: SecondSettings | None = None,
+    routing: RoutingSettings | None = None,
+    records: ForecastRecords | None = None,
 ) -> AsyncIterator[Rig]:
     """Start emulators and an AI layer over ``providers``, in the order of their default priority."""
     questions = load_bundle()
@@ -133,5 +137,7 @@ async def rig(
             books=books(clock) if books is not None else None,
             seed=seed,
             second=second,
+            routing=routing,
+            records=records,
         ) as client:
             yield Rig(fleet, client, clock, questions, events)

@@ -42,7 +42,9 @@ def choose(walk: Walk, now: float, *, last: bool, hedge: bool = False) -> Record
 
 def in_order(ranked: Sequence[Record], first: ProviderName | None) -> list[Record]:
     """Routes as ranked, those of ``first`` before its equals: what speaks against one counts all the same."""
-    return sorted(ranked, key=lambda record: first is not None and record.route.provider is not first)
+    if first is None:
+        return list(ranked)
+    return sorted(ranked, key=lambda record: record.route.provider is not first)
 
 
 def leave_out_small(walk: Walk, tokens: int) -> None:

@@ -5,9 +5,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from jurymast.domain.provider import Route
-from jurymast.domain.status import EmergencyMode
-from jurymast.policy.health import EdgeMoved, ProviderMoved, RouteMoved
+from jurymast.domain.provider import ProviderName, Route
+from jurymast.domain.status import EmergencyMode, ProviderStatus, RouteState
+
+
+@dataclass(frozen=True, slots=True)
+class RouteMoved:
+    """Health of a route changed."""
+
+    route: Route
+    old: RouteState
+    new: RouteState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderMoved:
+    """Health of a provider, as people see it, changed."""
+
+    provider: ProviderName
+    old: ProviderStatus
+    new: ProviderStatus
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeMoved:
+    """An edge came under suspicion, or was cleared."""
+
+    edge: str
+    suspect: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ state, and leaves commands on the walk and facts in ``facts``. The asyncio shell
 the same object.
 
 The walk of one decision
-  1. Routes are ranked by health and priority; each that is left out has its reason.
+  1. Routes are ranked by health, then priority or value; each that is left out has its reason.
   2. The first is asked, within a time learned from its own answers and with the next one's time kept back.
   3. Overdue, it gets a rival: the same question goes to the next healthy route (a hedge), as far as the
      hedge allowance reaches. The first valid answer wins, the other is given up and stays paid for.
@@ -47,7 +47,7 @@ from jurymast.policy.limits import (
     Allowance,
 )
 from jurymast.policy.restart import NOTHING_EARLIER, Earlier
-from jurymast.policy.routing import RouteSpec
+from jurymast.policy.routing import RouteOrder, RouteSpec
 from jurymast.policy.walk import Cancel, Ended, Quote, Send, Sent, Walk
 
 PRIOR_SHARE: Final = 0.25
@@ -129,10 +129,13 @@ class Failover:
         tokens: int = 0,
         quote: Quote | None = None,
         first: ProviderName | None = None,
+        order: RouteOrder | None = None,
     ) -> Walk:
         """Start a decision that must end by ``now + deadline_secs``. ``tokens`` is about what prompt and
-        answer take, ``quote`` prices an attempt given up, ``first`` goes before its equals while well."""
-        walk = Walk(now, now + deadline_secs, prompt_class, untried=in_order(self.health.ranked(now), first))
+        answer take, ``quote`` prices an attempt given up, ``order`` is that of this question where it has one
+        of its own, ``first`` goes before its equals while well."""
+        ranked = self.health.ranked(now, order)
+        walk = Walk(now, now + deadline_secs, prompt_class, untried=in_order(ranked, first))
         if quote is not None:
             walk.quote = quote
         for skipped in self.health.plan(now).skipped:
@@ -262,7 +265,8 @@ class Failover:
                 continue
             since = max(record.last_real_at, self._began_at)
             if now - since >= (patience_secs if well else min(patience_secs, PROVE_SECS)):
-                due.append((well, since, record))
+                curious_secs = patience_secs * self.health.order.curiosity.get(record.route, 0.0)
+                due.append((well, since - curious_secs, record))
         if not due:
             return None
         record = min(due, key=lambda one: one[:2])[2]

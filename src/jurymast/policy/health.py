@@ -42,11 +42,21 @@ from jurymast.policy.detector import (
     tick,
 )
 from jurymast.policy.edges import Edge
+from jurymast.policy.facts import EdgeMoved, ProviderMoved, RouteMoved
 from jurymast.policy.failures import TREATMENTS, FailureScope
 from jurymast.policy.ladder import Capacity
 from jurymast.policy.latency import SAMPLES_MIN, SAMPLES_SURE, Latency
 from jurymast.policy.limits import Concurrency
-from jurymast.policy.routing import Candidate, Plan, RouteSpec, provider_status, rank
+from jurymast.policy.routing import (
+    BY_PRIORITY,
+    Candidate,
+    Plan,
+    RouteOrder,
+    RouteSpec,
+    provider_status,
+    rank,
+    reranked,
+)
 
 JITTER: Final = 0.2
 HOLD_SECS: Final = 5.0
@@ -72,34 +82,6 @@ UNTRIED: Final = RouteHealth()
 
 Dice = Callable[[], float]
 _SAMPLES: Final = attrgetter("samples")
-
-
-@dataclass(frozen=True, slots=True)
-class RouteMoved:
-    """Health of a route changed."""
-
-    route: Route
-    old: RouteState
-    new: RouteState
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderMoved:
-    """Health of a provider, as people see it, changed."""
-
-    provider: ProviderName
-    old: ProviderStatus
-    new: ProviderStatus
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class EdgeMoved:
-    """An edge came under suspicion, or was cleared."""
-
-    edge: str
-    suspect: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -191,6 +173,7 @@ class FleetHealth:
         self.edges: dict[str, Edge] = {}
         self.records: dict[Route, Record] = {}
         self.preferred: ProviderName | None = None
+        self.order = BY_PRIORITY
         self._dice = dice
         self._tell = tell
         self._plan = Plan()
@@ -359,6 +342,7 @@ class FleetHealth:
                 for record in self.records.values()
             ),
             preferred=self.preferred,
+            order=self.order,
         )
         self._ranked = tuple(self.records[candidate.spec.route] for candidate in self._plan.routes)
         self._planned_until = min(
@@ -367,10 +351,12 @@ class FleetHealth:
         )
         return self._plan
 
-    def ranked(self, now: float) -> tuple[Record, ...]:
-        """The routes of :meth:`plan`, in its order."""
-        self.plan(now)
-        return self._ranked
+    def ranked(self, now: float, order: RouteOrder | None = None) -> tuple[Record, ...]:
+        """The routes of :meth:`plan`, in its order, or in that of one question among equals in health."""
+        plan = self.plan(now)
+        if order is None or order is self.order:
+            return self._ranked
+        return tuple(self.records[each.spec.route] for each in reranked(plan.routes, order, self.preferred))
 
     def first(self, now: float) -> Record | None:
         """Who would be asked first; None when nobody would."""
@@ -380,6 +366,11 @@ class FleetHealth:
     def prefer(self, name: ProviderName | None) -> None:
         """Ask this provider first among its equals in health."""
         self.preferred = name
+        self._planned_until = -math.inf
+
+    def reorder(self, order: RouteOrder) -> None:
+        """Ask in this order from now on, among equals in health."""
+        self.order = order
         self._planned_until = -math.inf
 
     def capacity(self, now: float) -> Capacity:

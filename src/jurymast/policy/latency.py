@@ -77,6 +77,11 @@ class Latency:
         """Seconds within which an answer comes with the probability of the normal score ``z``."""
         return math.exp(self._log_median + z * self._sigma)
 
+    def share_beyond(self, secs: float) -> float:
+        """Share of answers that are expected to take longer than so many seconds, 0 to 1."""
+        score = (math.log(max(secs, FASTEST_SECS)) - self._log_median) / self._sigma
+        return 0.5 * math.erfc(score / math.sqrt(2.0))
+
     def _refresh(self) -> None:
         self._stale = 0
         if self.samples < SAMPLES_MIN:

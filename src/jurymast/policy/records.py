@@ -17,7 +17,7 @@ from typing import Final
 from jurymast.domain.decision import ForecastRecord, Weight
 from jurymast.domain.events import CanaryFinished, Event, ForecastNoted, ForecastScored, OpinionStopped
 from jurymast.domain.money import PAYOUT
-from jurymast.domain.provider import Tier
+from jurymast.domain.provider import Tier, same_model
 from jurymast.policy.calibration import IDENTITY, Line, by_category
 from jurymast.policy.quality import TIER_WEIGHTS
 from jurymast.policy.skill import HARM_MAX, Outcome, fitted_weight, harm
@@ -74,6 +74,14 @@ class ForecastRecords:
     def outcomes(self, model: str) -> list[Outcome]:
         """A model's resolved forecasts, in order of resolution, at the weights that were in force."""
         return [outcome for _, outcome in self._scored.get(model, {}).values()]
+
+    def scored(self, model: str) -> list[tuple[ForecastRecord, Outcome]]:
+        """The same with what was noted of each."""
+        return list(self._scored.get(model, {}).values())
+
+    def serving(self, model: str) -> str:
+        """The id under which a configured model was scored last, for vendors serve dated ones."""
+        return next((known for known in reversed(self._scored) if same_model(known, model)), model)
 
     def weight(self, model: str, tier: Tier, category: str = "") -> Weight:
         """What a model's opinion on a category counts for now; a small model's is nothing."""

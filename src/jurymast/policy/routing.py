@@ -1,7 +1,8 @@
 """Which routes to ask, in which order, and why the others are left out.
 
-Order: what health says first (usable, usable behind a suspected edge, half-open, open), then the
-operator's priority, then the order of models and of instances within a provider. A suspect route keeps its
+Order: what health says first (usable, usable behind a suspected edge, half-open, open), then the place that
+:mod:`jurymast.policy.value` gives where routes are ordered by value, then the operator's priority, then the
+order of models and of instances within a provider. A suspect route keeps its
 place: demoted for one failure it would see no more traffic and never clear itself. Routes that asking can't
 mend (latched, isolated) are left out with their reason, and so are rate-limited ones while another that is
 well can answer. Of the open routes one stays, at the end of the list: the last route is never banned, and no
@@ -10,8 +11,9 @@ decision spends more than one send on routes that are known to be sick.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from jurymast.domain.provider import ProviderName, Route, Tier
 from jurymast.domain.status import ProviderStatus, RouteState
@@ -77,25 +79,45 @@ class Plan:
     skipped: tuple[Skipped, ...] = field(default=())
 
 
-def rank(candidates: Iterable[Candidate], *, preferred: ProviderName | None = None) -> Plan:
+@dataclass(frozen=True, slots=True)
+class RouteOrder:
+    """An order among equals in health. A route without a place has the first, so that priority decides.
+
+    ``refused`` are not asked at all, each for its reason. ``curiosity`` is the share of its patience, 0 to 1,
+    that a route is ahead of others in when one is due a question in shadow; it makes none due.
+    """
+
+    places: Mapping[Route, int] = field(default_factory=dict)
+    refused: Mapping[Route, str] = field(default_factory=dict)
+    curiosity: Mapping[Route, float] = field(default_factory=dict)
+
+    @property
+    def first(self) -> Route | None:
+        """Who is asked first when all are well; None leaves it to priority."""
+        return min(self.places, key=self.places.__getitem__, default=None)
+
+
+BY_PRIORITY: Final = RouteOrder()
+
+
+def rank(
+    candidates: Iterable[Candidate],
+    *,
+    preferred: ProviderName | None = None,
+    order: RouteOrder = BY_PRIORITY,
+) -> Plan:
     """Order the candidates. ``preferred`` moves one provider ahead of its equals in health."""
     usable: list[Candidate] = []
     skipped: list[Skipped] = []
     for candidate in candidates:
-        if candidate.health.state in _ORDER:
+        if (refused := order.refused.get(candidate.spec.route)) is not None:
+            skipped.append(Skipped(candidate.spec.route, refused))
+        elif candidate.health.state in _ORDER:
             usable.append(candidate)
         else:
             reason = f"{candidate.health.state}: {candidate.health.reason}"
             skipped.append(Skipped(candidate.spec.route, reason))
-    usable.sort(
-        key=lambda c: (
-            c.rank,
-            c.spec.route.provider is not preferred,
-            c.spec.priority,
-            c.spec.model_rank,
-            c.spec.route,
-        )
-    )
+    usable = reranked(usable, order, preferred)
     held = [candidate for candidate in usable if candidate.held_secs > 0]
     if any(candidate.health.usable and not candidate.held_secs for candidate in usable):
         for candidate in held:
@@ -108,6 +130,24 @@ def rank(candidates: Iterable[Candidate], *, preferred: ProviderName | None = No
         usable.remove(candidate)
         skipped.append(Skipped(candidate.spec.route, f"open: {candidate.health.reason}"))
     return Plan(tuple(usable), tuple(skipped))
+
+
+def reranked(
+    candidates: Iterable[Candidate], order: RouteOrder, preferred: ProviderName | None
+) -> list[Candidate]:
+    """The same candidates: health first, then whom a person prefers, then the order, then priority."""
+    places = order.places
+    return sorted(
+        candidates,
+        key=lambda c: (
+            c.rank,
+            c.spec.route.provider is not preferred,
+            places.get(c.spec.route, 0),
+            c.spec.priority,
+            c.spec.model_rank,
+            c.spec.route,
+        ),
+    )
 
 
 def provider_status(healths: Iterable[RouteHealth], *, seen: bool) -> ProviderStatus:

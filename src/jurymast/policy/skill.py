@@ -64,12 +64,17 @@ class Estimate:
     events: int
 
 
-def fitted_weight(prior_mean: float, prior_sd: float, record: Sequence[Outcome]) -> Estimate:
+def fitted_weight(
+    prior_mean: float, prior_sd: float, record: Sequence[Outcome], discounts: Sequence[float] = ()
+) -> Estimate:
     """The increment weight that a record shows, shrunk to its tier's prior; the prior where there is none.
 
-    The mode of the posterior and its curvature (Laplace). An event counts as one observation.
+    The mode of the posterior and its curvature (Laplace). An event counts as one observation,
+    or as much less as its ``discounts`` say, one for each forecast.
     """
     shares = event_shares(record)
+    if discounts:
+        shares = [share * discount for share, discount in zip(shares, discounts, strict=True)]
     if prior_sd <= 0.0 or not record:
         return Estimate(prior_mean, prior_sd, len({each.event for each in record}))
     points = [

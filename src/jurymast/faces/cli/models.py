@@ -83,6 +83,8 @@ def _facts(row: ModelRow, today: date) -> dict[str, Any]:
         "alias": row.notice or None,
         "served_as": row.served or None,
         "canary": _canary(row.canary),
+        "place": row.place,
+        "place_reason": row.place_reason or None,
     }
 
 
@@ -114,6 +116,9 @@ def _line(row: dict[str, Any]) -> str:
         parts.append(row["alias"])
     if row["served_as"]:
         parts.append(f"served as {row['served_as']}")
+    if row["place_reason"]:
+        place = f"asked as number {row['place']}: " if row["place"] is not None else "not asked: "
+        parts.append(place + row["place_reason"])
     if (run := row["canary"]) is not None:
         moved = "first answers" if run["shift"] is None else f"{run['shift']:.2f} from its base"
         parts.append(

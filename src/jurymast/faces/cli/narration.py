@@ -33,6 +33,7 @@ from jurymast.domain.events import (
     ProviderChanged,
     Reconciled,
     RolloutChanged,
+    RoutesRanked,
     RunStarted,
     RunStopped,
     SecondOpinionGiven,
@@ -177,6 +178,13 @@ def _of_opinions(event: Event) -> tuple[str, str] | None:
             what = "the negation" if event.negated else "a second opinion"
             said = event.detail if percent is None else f"{percent} %"
             return "quiet", f"{what} of {event.ticker}: {event.route} says {said}"
+        case RoutesRanked():
+            of = f" on {event.category}" if event.category else ""
+            first, *others = (each.route for each in event.order if not each.refused)
+            return (
+                "quiet",
+                f"asked{of} by {event.by}: {first}, then {', '.join(map(str, others)) or 'nobody'}",
+            )
         case ForecastNoted(record=r):
             return "quiet", f"{r.ticker}: {r.model} says {r.probability_pct} %, to be scored"
         case ForecastScored(record=r, yes=yes):

@@ -17,12 +17,14 @@ from jurymast.domain.events import (
     DecisionMade,
     Event,
     FailedOver,
+    ForecastNoted,
     ModeChanged,
     ModelNoticed,
     ModelSwapped,
     OpinionStopped,
     OrderFilled,
     OrderIntended,
+    RoutesRanked,
     RunStarted,
     RunStopped,
     StateChanged,
@@ -200,8 +202,21 @@ def why(data_dir: Path, ticker: str | None) -> dict[str, Any]:
             "traded": any(isinstance(row.event, OrderFilled) for row in chain),
             "mode": mode or "normal",
             "chain": [{"seq": row.seq, **_dated(row.event)} for row in chain] + _attempts(chain),
+            "order": _order(journal, chain),
             "last_trade": [{"seq": row.seq, **_dated(row.event)} for row in trade],
         }
+
+
+def _order(journal: JournalReader, chain: list[Recorded]) -> dict[str, Any] | None:
+    """In which order routes of equal health were asked then, and why; None before it was ever told."""
+    noted = (row.event.record.category for row in chain if isinstance(row.event, ForecastNoted))
+    category = next(noted, "").casefold()
+    for row in journal.events([RoutesRanked], newest_first=True, limit=CHAIN_MAX):
+        event = row.event
+        if isinstance(event, RoutesRanked) and row.seq < chain[-1].seq and event.category in {"", category}:
+            routes = [{"route": str(each.route), "reason": each.reason} for each in event.order]
+            return {"at": event.at.isoformat(), "by": event.by, "routes": routes}
+    return None
 
 
 def _last_story(newest_first: list[Recorded]) -> list[Recorded]:
@@ -252,6 +267,11 @@ def why_text(chain: dict[str, Any]) -> str:
     verdict = "traded" if chain["traded"] else "not traded"
     lines = [f"{chain['ticker']}: {verdict} (mode {chain['mode'].upper()})"]
     lines += [f"  {row['at'][11:19]} {row['line']}" for row in chain["chain"]]
+    if (order := chain["order"]) is not None:
+        lines.append(f"asked by {order['by']} among equals in health (since {order['at'][11:19]}):")
+        lines += [
+            f"  {place}. {each['route']}: {each['reason']}" for place, each in enumerate(order["routes"], 1)
+        ]
     if chain["last_trade"]:
         lines.append("last trade:")
         lines += [f"  {row['at'][11:19]} {row['line']}" for row in chain["last_trade"]]

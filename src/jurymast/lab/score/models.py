@@ -84,7 +84,7 @@ class _Oracle:
         return [(logit(each.crowd_probability), each.outcome) for each in load_bundle()]
 
 
-def ask(questions: Sequence[Question], seed: int) -> list[Asked]:
+def ask(questions: Sequence[Question], seed: int, chain: Sequence[Route] = CHAIN) -> list[Asked]:
     """Put every question to every model of the chain."""
     forecaster = Forecaster(_Oracle(questions), seed)
     asked = []
@@ -93,7 +93,7 @@ def ask(questions: Sequence[Question], seed: int) -> list[Asked]:
         size_bytes = forecast_request(snapshot, ()).size_bytes
         usage = Usage(input=int(size_bytes / BYTES_PER_TOKEN_BEFORE), output=ANSWER_TOKENS)
         prompt = Prompt("", question.ticker, question.listed_at)
-        said = tuple(_said(forecaster, route, prompt, usage) for route in CHAIN)
+        said = tuple(_said(forecaster, route, prompt, usage) for route in chain)
         asked.append(Asked(question, snapshot, said))
     return asked
 

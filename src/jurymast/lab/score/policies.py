@@ -100,15 +100,17 @@ def learn(asked: Sequence[Asked]) -> dict[int, tuple[Learned, ...]]:
 
 
 def _learned(asked: Sequence[Asked], place: int) -> Learned:
-    scored = [(record, outcome_of(record, each.yes)) for each in asked for record in (_record(each, place),)]
+    records = [(record_of(each, each.said[place]), each.yes) for each in asked]
+    scored = [(record, outcome_of(record, yes)) for record, yes in records]
     tier = asked[0].said[place].tier if asked else Tier.SMALL
     prior = TIER_WEIGHTS[tier]
     weight, whole, lines = fitted(scored, prior)
     return Learned(prior if tier is Tier.SMALL else weight, whole, lines)
 
 
-def _record(asked: Asked, place: int) -> ForecastRecord:
-    said, question = asked.said[place], asked.question
+def record_of(asked: Asked, said: Said) -> ForecastRecord:
+    """What is put on record of one model's forecast."""
+    question = asked.question
     return ForecastRecord(
         ticker=question.ticker,
         event_ticker=question.event_ticker,
@@ -130,11 +132,11 @@ def results_of(asked: Asked, learned: Sequence[Learned], seed: int, out: float) 
     """Every policy on one question."""
     weights = _weights(asked, learned)
     answering = answering_of(asked, seed, out)
-    found = {"market price": _nobody(asked)}
+    found = {"market price": nobody(asked)}
     for place, said in enumerate(asked.said):
         found[f"{said.route.model} as it is"] = _as_it_is(asked, said)
         if said.tier is not Tier.SMALL:
-            found[f"{said.route.model} weighted"] = _weighed(asked, said, weights[place], None)
+            found[f"{said.route.model} weighted"] = weighed(asked, said, weights[place], None)
     found[NAIVE] = _naive(asked, answering)
     found[WEIGHTED] = _failover(asked, answering, weights)
     found["failover by tier"] = _failover(asked, answering, [TIER_WEIGHTS[each.tier] for each in asked.said])
@@ -165,18 +167,19 @@ def _weights(asked: Asked, learned: Sequence[Learned]) -> list[Weight]:
 
 
 def _naive(asked: Asked, answering: int | None) -> Result:
-    return _nobody(asked) if answering is None else _as_it_is(asked, asked.said[answering])
+    return nobody(asked) if answering is None else _as_it_is(asked, asked.said[answering])
 
 
-def _nobody(asked: Asked) -> Result:
+def nobody(asked: Asked) -> Result:
+    """Nobody has answered: the market is believed, and nothing is staked."""
     return Result(asked.market, 0, 0, 0)
 
 
 def _failover(asked: Asked, answering: int | None, weights: Sequence[Weight]) -> Result:
     if answering is None:
-        return _nobody(asked)
+        return nobody(asked)
     said, weight = asked.said[answering], weights[answering]
-    return _weighed(asked, said, weight, weights[0] if answering else None)
+    return weighed(asked, said, weight, weights[0] if answering else None)
 
 
 def _as_it_is(asked: Asked, said: Said) -> Result:
@@ -184,7 +187,8 @@ def _as_it_is(asked: Asked, said: Said) -> Result:
     return _played(asked, decision, TABLE[EmergencyMode.NORMAL])
 
 
-def _weighed(asked: Asked, said: Said, weight: Weight, instead_of: Weight | None) -> Result:
+def weighed(asked: Asked, said: Said, weight: Weight, instead_of: Weight | None) -> Result:
+    """The bot's own way, with whoever answered."""
     decision = decision_on(asked, said, weight=weight, instead_of=instead_of)
     return _played(asked, decision, TABLE[EmergencyMode.NORMAL])
 

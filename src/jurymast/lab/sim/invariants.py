@@ -28,9 +28,9 @@ from jurymast.domain.provider import Route
 from jurymast.domain.status import EmergencyMode, RouteState
 from jurymast.lab.sim.tally import VIOLATIONS_MAX, Violation
 from jurymast.policy.detector import DOUBLINGS_MAX, EVIDENCE_MAX, DetectorSettings
-from jurymast.policy.facts import ModeMoved
+from jurymast.policy.facts import ModeMoved, RouteMoved
 from jurymast.policy.failover import Failover
-from jurymast.policy.health import HOLD_SECS_MAX, JITTER, Record, RouteMoved
+from jurymast.policy.health import HOLD_SECS_MAX, JITTER, Record
 from jurymast.policy.ladder import turns
 from jurymast.policy.ledger import Account
 from jurymast.policy.limits import HEDGE_EARNED, HEDGE_TOKENS, RETRY_EARNED, RETRY_FLOOR, RETRY_TOKENS

@@ -28,9 +28,9 @@ from jurymast.lab.sim.watch import Watches
 from jurymast.lab.sim.world import Outcome, World
 from jurymast.policy.detector import revive
 from jurymast.policy.emergency import TABLE
-from jurymast.policy.facts import ActiveMoved, ModeMoved
+from jurymast.policy.facts import ActiveMoved, ModeMoved, RouteMoved
 from jurymast.policy.failover import PROVE_SECS, Failover, FailoverSettings
-from jurymast.policy.health import Record, RouteMoved
+from jurymast.policy.health import Record
 from jurymast.policy.ladder import calm
 from jurymast.policy.restart import NOTHING_EARLIER, Earlier
 from jurymast.policy.walk import Send
