@@ -22,7 +22,7 @@ PAGES = sorted(
     ]
 )
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
-COMMAND = re.compile(r"(?:uv run )?jurymast ((?:lab |exchange |rollout |config )?[a-z]+)")
+COMMAND = re.compile(r"(?:uv run )?jurymast ((?:lab |exchange |rollout |config |alerts )?[a-z]+)")
 COMMANDS = {
     name
     for top, command in cli.commands.items()

@@ -50,7 +50,10 @@ def main() -> None:
     (ROOT / "uv.lock").unlink(missing_ok=True)
     subprocess.run(["uv", "lock", "--quiet"], cwd=ROOT, check=True)
     exported = subprocess.run(
-        ["uv", "export", "--frozen", "--all-groups", "--no-emit-project", "--no-header", "--no-annotate"],
+        [
+            *["uv", "export", "--frozen", "--all-groups", "--all-extras"],
+            *["--no-emit-project", "--no-header", "--no-annotate"],
+        ],
         cwd=ROOT,
         check=True,
         capture_output=True,

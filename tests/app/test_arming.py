@@ -169,6 +169,9 @@ class TestLooking:
             assert bot.cycle.reconciled
 
 
+SEEN_THERE = ("keys", "clock", "schema")
+
+
 class TestDoctor:
     async def test_a_well_bot_has_no_failed_check(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -180,7 +183,7 @@ class TestDoctor:
         models = {check for check in checks if check.name in set(ProviderName)}
         assert {check.health for check in {*checks} - models} <= {Health.OK, Health.WARN}
         assert {check.health for check in models} == {Health.SKIP}, "no key, no server: nobody was asked"
-        names = ["config", "disk", "journal", "budget", "demands", *ProviderName, "keys", "clock", "schema"]
+        names = ["config", "disk", "journal", "budget", "demands", *ProviderName, "alerts", *SEEN_THERE]
         assert [check.name for check in checks] == names
 
     async def test_a_broken_journal_and_a_halt_are_found(self, tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ def test_every_event_survives_the_journal(kind: str, data: st.DataObject) -> Non
 def test_kinds_are_stable() -> None:
     """Names in old journals must stay readable: renaming a class of event needs a migration."""
     assert sorted(codec.KINDS) == [
+        "alert_tried",
         "api_drifted",
         "budget_crossed",
         "canary_finished",

@@ -64,6 +64,7 @@ def told(past: Past) -> tuple[bytes, list[tuple[str, str]]]:
         numbers[name] = {key: round(value, 3) for key, value in numbers[name].items()}
     for provider in numbers["providers"].values():
         provider["secs"] = {key: round(value, 3) for key, value in provider["secs"].items()}
+        provider["answer_secs"] = round(provider["answer_secs"], 3)
     incidents = [(each.provider, each.started.isoformat()) for each in past.incidents]
     return msgspec.json.encode(numbers, order="deterministic"), incidents
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 
+from jurymast.app.alerts_config import AlertsSection
 from jurymast.app.budgets import BudgetSection
 from jurymast.app.mode_settings import CELLS, ModeSection
 from jurymast.app.models_config import ModelsSection, PriceSection, ProvidersSection, catalogue_of
@@ -250,6 +251,13 @@ class WebSection:
 
 
 @dataclass(frozen=True, slots=True)
+class LogSection:
+    """Decisions for whoever gathers logs. See docs/operate/metrics.md."""
+
+    file: str = documented("", doc="a line of JSON for each decision, secrets masked; empty writes none")
+
+
+@dataclass(frozen=True, slots=True)
 class LabSection:
     """Emulated providers. Everything they say is SIMULATED."""
 
@@ -278,6 +286,8 @@ class Config:
         {mode: ModeSection.of(row) for mode, row in TABLE.items()}, doc="what each mode may do"
     )
     web: WebSection = WebSection()
+    alerts: AlertsSection = AlertsSection()
+    log: LogSection = LogSection()
     quality: QualitySection = QualitySection()
     routing: RoutingSection = RoutingSection()
     lab: LabSection = LabSection()

@@ -11,6 +11,9 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Final
 
+from jurymast.app.alert_channels import address_of
+from jurymast.app.alerts import AlertState
+from jurymast.app.alerts import read as read_alerts
 from jurymast.app.config import Config
 from jurymast.app.control import ControlFile
 from jurymast.app.exchange import open_reach
@@ -62,6 +65,7 @@ async def examine(config: Config, *, clock: Clock, exchange: KalshiExchange | No
         _budget(config, clock),
         _demands(config, clock),
         *_models(config, clock, await _known(config, clock)),
+        _alerts(config),
     ]
     async with AsyncExitStack() as stack:
         if exchange is None:
@@ -120,6 +124,24 @@ def _demands(config: Config, clock: Clock) -> Check:
     assert demands.state is not None  # noqa: S101 (narrowing: a floor has its demand)
     cure = "jurymast resume --reason ..."
     return Check("demands", Health.WARN, f"{demands.floor}: {demands.state.reason}", cure)
+
+
+def _alerts(config: Config) -> Check:
+    """Whether somebody would be told. Nothing is sent: `alerts test` does that."""
+    contacts, state = config.alerts.contacts, read_alerts(config.data_dir) or AlertState()
+    if not config.alerts.enabled or not contacts:
+        return Check("alerts", Health.WARN, "nobody is told of troubles", "add [alerts.contacts.NAME]")
+    for name, contact in contacts.items():
+        if wrong := address_of(contact):
+            return Check("alerts", Health.FAIL, f"{name}: {wrong}", "see docs/operate/alerts.md")
+    failing = {
+        name: each.detail for name, each in state.deliveries.items() if name in contacts and each.detail
+    }
+    for name, detail in failing.items():
+        return Check("alerts", Health.WARN, f"{name} was not told: {detail}", "jurymast alerts test")
+    if state.faults:
+        return Check("alerts", Health.WARN, f"{state.faults} faults of our own in telling", "report this")
+    return Check("alerts", Health.OK, f"{', '.join(contacts)}; the last deliveries arrived")
 
 
 async def _known(config: Config, clock: Clock) -> Known:

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from jurymast import __version__
 from jurymast.app import live
+from jurymast.app.alerts import AlertKeeper
 from jurymast.app.arming import check_fit
 from jurymast.app.canary import CanaryKeeper
 from jurymast.app.desk import ControlDesk
@@ -47,6 +48,7 @@ class Supervisor:
         self._cycles = cycles
         self._stop = asyncio.Event()
         self._reason = "asked to stop"
+        self._alerts = AlertKeeper(bot)
 
     def stop(self, reason: str) -> None:
         """Finish the cycle that runs, then stop. Safe to call from a signal handler."""
@@ -55,7 +57,7 @@ class Supervisor:
 
     async def run(self) -> None:
         """Run to the end. Raises what stopped it, once everything else has been stopped."""
-        bot = self._bot
+        bot, failed = self._bot, False
         await bot.recorder.record(
             RunStarted(
                 at=bot.clock.utc_now(),
@@ -82,6 +84,8 @@ class Supervisor:
                     tasks.create_task(self._write_history()),
                     tasks.create_task(ModelKeeper(bot).run()),
                     tasks.create_task(CanaryKeeper(bot).run()),
+                    tasks.create_task(self._alerts.run()),
+                    tasks.create_task(bot.log.run()),
                 ]
                 if bot.fleet is not None and bot.config.lab.weather:
                     helpers.append(tasks.create_task(self._weather()))
@@ -92,11 +96,14 @@ class Supervisor:
         except asyncio.CancelledError:
             self._reason = "cancelled"
             raise
-        except BaseExceptionGroup as errors:
-            self._reason = _cause(errors)
+        except (Exception, BaseExceptionGroup) as error:
+            self._reason, failed = _cause(error), True
             raise
         finally:
-            await bot.recorder.record(RunStopped(at=bot.clock.utc_now(), reason=self._reason))
+            try:
+                await bot.recorder.record(RunStopped(at=bot.clock.utc_now(), reason=self._reason))
+            finally:
+                await self._alerts.farewell(self._reason, failed=failed)
 
     async def _leave_in_order(self) -> None:
         """What rests goes with the bot. Only when that is proven is the watchdog told to stop watching."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,18 +15,23 @@ from typing import Final
 
 import msgspec
 
+from jurymast.app.alert_channels import Undelivered, deliver, letter, run_command
+from jurymast.app.alerts_config import ContactSection
 from jurymast.app.clock import SystemClock
 from jurymast.app.config import Config
 from jurymast.app.control import ControlFile
 from jurymast.app.exchange import open_reach
+from jurymast.app.redaction import Redactor
 from jurymast.domain.errors import ConfigError, ControlUnwritable
 from jurymast.exchange.kalshi.hosts import Environment
+from jurymast.policy.alert_contacts import Message
+from jurymast.policy.alert_signals import AlertKind, Level
+from jurymast.policy.alerts import Change, Notice
 from jurymast.ports import Exchange
 from jurymast.watch.record import Firing
 from jurymast.watch.watchdog import End, Watchdog, WatchSettings
 
 LOCK: Final = "watchdog.lock"
-HOOK_SECS: Final = 30.0
 STOP_SECS: Final = 5.0
 
 
@@ -74,7 +78,7 @@ async def watch(config: Config, *, once: bool, say: Callable[[str], None]) -> Ou
                 clock=clock,
                 latch=ControlFile(config.data_dir, clock).halt,
                 say=say,
-                alert=lambda what, firing: _hook(config.watchdog.hook, what, firing, say),
+                alert=lambda what, firing: _alert(config, what, firing, say),
                 settings=WatchSettings(config.watchdog.silence_secs, once),
             )
             end = await watchdog.run()
@@ -130,18 +134,37 @@ def _sole(directory: Path) -> Iterator[bool]:
         os.close(handle)
 
 
+async def _alert(config: Config, what: str, firing: Firing, say: Callable[[str], None]) -> None:
+    await asyncio.gather(
+        _hook(config.watchdog.hook, what, firing, say), _tell_contacts(config, what, firing, say)
+    )
+
+
 async def _hook(command: str, what: str, firing: Firing, say: Callable[[str], None]) -> None:
     """Run the user's alert, bounded in time; whatever becomes of it changes nothing here."""
     if not command:
         return
     body = msgspec.json.encode({"what": what, "firing": firing})
     try:
-        process = await asyncio.create_subprocess_exec(*shlex.split(command), stdin=subprocess.PIPE)
-    except (OSError, ValueError) as error:
-        say(f"WATCHDOG: the hook can't be run: {error}")
-        return
-    try:
-        await asyncio.wait_for(process.communicate(body), HOOK_SECS)
-    except TimeoutError:
-        process.kill()
-        say(f"WATCHDOG: the hook took longer than {HOOK_SECS:g} s and was stopped")
+        await run_command(command, body)
+    except Undelivered as error:
+        say(f"WATCHDOG: the hook: {error}")
+
+
+async def _tell_contacts(config: Config, what: str, firing: Firing, say: Callable[[str], None]) -> None:
+    """Tell every contact by itself: the bot that would have done it is silent."""
+    end = f"{firing.count} orders taken back, none rests" if what == "cleared" else "taking back what rests"
+    text = f"the watchdog acted, {firing.reason}: {end}"
+    change = Change.RESOLVED if what == "cleared" else Change.OPENED
+    cause = f"{AlertKind.WATCHDOG}:{firing.firing_id[:8]}"
+    notice = Notice(change, cause, firing.firing_id[:8], Level.CRITICAL, text, firing.at, firing.at)
+
+    simulated = () if config.exchange.host is Environment.PRODUCTION else ("exchange",)
+
+    async def tell(name: str, contact: ContactSection) -> None:
+        try:
+            await deliver(contact, letter(Message(name, (notice,)), simulated, Redactor(config)))
+        except Undelivered as error:
+            say(f"WATCHDOG: {name} could not be told: {error}")
+
+    await asyncio.gather(*(tell(*each) for each in config.alerts.contacts.items()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
@@ -10,8 +11,10 @@ from pathlib import Path
 
 from jurymast.app.config import Config
 from jurymast.app.control import ControlFile
+from jurymast.app.decision_log import DecisionLog
 from jurymast.app.exchange import Venue, check_armed, open_exchange
 from jurymast.app.heart import Heart
+from jurymast.app.redaction import Redactor
 from jurymast.app.restart import earlier_run, forecast_records, last_cycle, settled_forecasts
 from jurymast.domain.errors import ConfigError, JournalUnwritable
 from jurymast.domain.events import (
@@ -33,6 +36,7 @@ from jurymast.journal.sqlite import SqliteJournal
 from jurymast.lab.emulators.fleet import EmulatorFleet
 from jurymast.lab.rig import EMULATED_KEY
 from jurymast.lab.world import QuestionOracle
+from jurymast.policy.alert_signals import TOLD_BY
 from jurymast.policy.exits import ExitSettings
 from jurymast.policy.interlocks import order_cap
 from jurymast.policy.records import ForecastRecords
@@ -49,6 +53,7 @@ from jurymast.trading.recorder import Recorder
 
 DAY_SECS = 86_400.0
 USD_MAX = 1_000_000 * USD
+NEWS_MAX = 5_000
 
 
 @dataclass(slots=True)
@@ -69,6 +74,10 @@ class Bot:
     outcomes: Outcomes
     heart: Heart
     fleet: EmulatorFleet | None
+    news: deque[Event]
+    """What alerts may be made of, until they were; the oldest is lost when nobody takes it."""
+    log: DecisionLog
+    redact: Redactor
 
     @property
     def exchange(self) -> KalshiExchange:
@@ -116,9 +125,16 @@ async def build(
             quiet_secs=config.cycle_secs_max,
         )
 
+        news: deque[Event] = deque(maxlen=NEWS_MAX)
+        redact = Redactor(config)
+        log = DecisionLog(config.log.file, clock, redact)
+
         def observe(event: Event) -> None:
             watch(event)
             heart.saw(event)
+            log.saw(event)
+            if isinstance(event, TOLD_BY):
+                news.append(event)
 
         recorder = Recorder(journal, portfolio, observe)
 
@@ -160,7 +176,8 @@ async def build(
         )
         yield Bot(
             config, clock, journal, recorder, portfolio, venue, client, cycle, gateway, control,
-            liquidator, Outcomes(exchange, records, recorder, clock=clock), heart, fleet,
+            liquidator, Outcomes(exchange, records, recorder, clock=clock), heart, fleet, news,
+            log, redact,
         )  # fmt: skip
 
 

@@ -435,6 +435,18 @@ class ApiDrifted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlertTried(Event):
+    """A contact was told of troubles, by their causes; or was not: then ``failure`` says why, without an
+    address, and it is tried again later."""
+
+    contact: str
+    causes: tuple[str, ...]
+    tries: int
+    secs: float
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EmergencyShadowed(Event):
     """What would have been decided without any provider, beside a decision of one: the last line at work.
 

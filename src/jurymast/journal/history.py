@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -22,13 +22,13 @@ import msgspec
 
 from jurymast.domain.errors import JournalError
 from jurymast.journal.queries import JournalReader
-from jurymast.policy.history import HOUR, TOLD_BY, History, Incident, Present, Tally
+from jurymast.policy.history import HOUR, TOLD_BY, History, Incident, Present, Tally, total
 
 HOURS_KEPT: Final = timedelta(days=100)
 INCIDENTS_KEPT: Final = 10_000
 PAGE_EVENTS: Final = 5_000
 BUSY_SECS: Final = 5.0
-_VERSION: Final = 1
+_VERSION: Final = 2
 _TABLES: Final = """
 CREATE TABLE state (version INTEGER NOT NULL, journal TEXT NOT NULL, seq INTEGER NOT NULL,
     body BLOB NOT NULL);
@@ -38,6 +38,8 @@ CREATE TABLE incidents (started TEXT NOT NULL, provider TEXT NOT NULL, body BLOB
     PRIMARY KEY (started, provider))
 """
 DAY: Final = timedelta(days=1)
+BEGINNING: Final = datetime(2020, 1, 1, tzinfo=UTC)
+"""Before anything that a journal of ours can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,15 @@ class HistoryFile:
             incidents=tuple(sorted(incidents, key=lambda each: each.started)),
             present=history.present,
         )
+
+    def whole(self) -> tuple[int, Tally, Present]:
+        """All that the file has as one span, and the row of the journal up to which that goes."""
+        with JournalReader(self._journal) as reader, self._opened(reader, writable=False) as db:
+            db.execute("BEGIN")
+            seq, present = _state(db)
+            spans = sorted(_spans(db, BEGINNING), key=lambda span: span.start)
+            db.execute("COMMIT")
+        return seq, total(span.tally for span in spans), present
 
     def _turn_page(self, reader: JournalReader, db: sqlite3.Connection) -> bool:
         """Fold the next page; whether there was one."""

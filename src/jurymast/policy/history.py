@@ -95,6 +95,8 @@ class ProviderTally:
     """By :class:`ProviderStatus`."""
     latency: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_SECS) + 1))
     """Answers by :data:`LATENCY_SECS`."""
+    answer_secs: float = 0.0
+    """What the answers took, all together."""
 
     @property
     def uptime(self) -> float | None:
@@ -348,6 +350,7 @@ def _count_attempts(hour: Tally, attempts: Iterable[Attempt]) -> None:
         if attempt.outcome == "answered":
             tally.answered += 1
             tally.latency[bisect_left(LATENCY_SECS, attempt.secs)] += 1
+            tally.answer_secs += attempt.secs
         elif attempt.failure is not None:
             tally.failed += 1
         elif attempt.outcome == "overdue":

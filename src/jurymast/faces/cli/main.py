@@ -16,6 +16,7 @@ import click
 
 from jurymast import __version__
 from jurymast.domain.errors import JurymastError
+from jurymast.faces.cli.alerts import alerts
 from jurymast.faces.cli.config import config
 from jurymast.faces.cli.control import COMMANDS
 from jurymast.faces.cli.doctor import doctor
@@ -197,6 +198,7 @@ for command in COMMANDS:
 cli.add_command(flatten)
 cli.add_command(watchdog)
 cli.add_command(doctor)
+cli.add_command(alerts)
 cli.add_command(spend)
 cli.add_command(models)
 cli.add_command(sim)

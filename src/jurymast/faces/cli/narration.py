@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jurymast.domain.decision import Decision
 from jurymast.domain.events import (
+    AlertTried,
     ApiDrifted,
     BudgetCrossed,
     CanaryFinished,
@@ -169,7 +170,18 @@ def describe(event: Event) -> tuple[str, str] | None:  # noqa: PLR0912, PLR0915 
         case CycleFinished():
             return "quiet", cycle_line(event)
         case _:
-            return _of_opinions(event)
+            return _of_opinions(event) or _of_alerts(event)
+
+
+def _of_alerts(event: Event) -> tuple[str, str] | None:
+    match event:
+        case AlertTried(failure=""):
+            return "quiet", f"told {event.contact}: {', '.join(event.causes)}"
+        case AlertTried():
+            causes = ", ".join(event.causes)
+            return "warn", f"{event.contact} not told of {causes}, tried again later: {event.failure}"
+        case _:
+            return None
 
 
 def _of_opinions(event: Event) -> tuple[str, str] | None:

@@ -19,6 +19,8 @@ from aiohttp import web
 from jurymast.domain.errors import JournalError, JurymastError, PortTaken
 from jurymast.faces.web import controls
 from jurymast.faces.web.access import COOKIE, Access, own_page
+from jurymast.faces.web.exposition import CONTENT_TYPE
+from jurymast.faces.web.metrics import Meter
 from jurymast.faces.web.pages import SECTIONS, Pages
 from jurymast.faces.web.view import SPANS, Viewer
 from jurymast.journal.history import HistoryFile
@@ -54,6 +56,7 @@ class WebServer:
         self._access = access
         self._viewer = Viewer(directory)
         self._pages = Pages()
+        self._meter = Meter(directory)
         self._watchers: dict[asyncio.Queue[str], str] = {}
         self._sent: dict[str, dict[str, str]] = {}
         self._reading = asyncio.Lock()
@@ -70,6 +73,7 @@ class WebServer:
                 web.get("/status", self._status),
                 web.get("/health", self._health),
                 web.get("/api/state", self._state),
+                web.get("/metrics", self._metrics),
                 web.get("/badge.svg", self._badge),
                 web.get("/badge/{provider}.svg", self._badge),
                 web.get("/static/{name}", self._file),
@@ -135,6 +139,11 @@ class WebServer:
     async def _state(self, request: web.Request) -> web.Response:
         span = _span(request)
         return web.json_response(await self._read(lambda: self._pages.state(self._viewer.view(span))))
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        """For Prometheus. Like everything but the status page it needs the token from elsewhere."""
+        text = await self._read(self._meter.text)
+        return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _badge(self, request: web.Request) -> web.Response:
         provider = request.match_info.get("provider")
