@@ -128,6 +128,7 @@ def test_kinds_are_stable() -> None:
         "rollout_changed",
         "rollout_compared",
         "route_changed",
+        "routes_ranked",
         "run_started",
         "run_stopped",
         "second_opinion_given",

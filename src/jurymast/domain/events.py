@@ -104,10 +104,7 @@ class OpinionStopped(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecondOpinionGiven(Event):
     """Another provider was asked the same before money was risked, or the same one the negated question.
-
-    ``worth`` is what it was expected to be worth, in micro-dollars. ``probability_pct`` is None without an
-    answer.
-    """
+    ``worth`` in micro-dollars was expected of it; ``probability_pct`` is None without an answer."""
 
     route: Route
     negated: bool
@@ -278,10 +275,7 @@ class EdgeChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutesRanked(Event):
-    """In which order routes of equal health are asked from here on, and why: by priority or by value.
-
-    ``category`` is that of the markets it is for, empty for all. Written when the order changes.
-    """
+    """In which order routes of equal health are asked from now on, and why; of ``category`` if not of all."""
 
     by: str
     order: tuple[RankedRoute, ...]
