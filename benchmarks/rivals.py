@@ -63,7 +63,10 @@ class Question:
 
     @property
     def snapshot(self) -> MarketSnapshot:
-        return replace(SNAPSHOT, market=replace(SNAPSHOT.market, ticker=f"FAIL-{self.serial}"))
+        # Each with a title of its own: of two markets with one question only the first is asked about.
+        market = SNAPSHOT.market
+        title = f"{market.title} (No. {self.serial})"
+        return replace(SNAPSHOT, market=replace(market, ticker=f"FAIL-{self.serial}", title=title))
 
     @property
     def body(self) -> dict[str, Any]:
