@@ -159,7 +159,7 @@ class FallbackManager:
             self._clock.monotonic(),
             deadline_secs,
             prompt_class=prompt_class(request.size_bytes),
-            tokens=self._providers.ratios.expected_anywhere(request) + request.max_output_tokens,
+            tokens=self._tokens_of(request),
             quote=lambda route, secs: self._providers.given_up(request, route, secs),
             first=first,
             order=order,
@@ -198,6 +198,13 @@ class FallbackManager:
         """Whose answer is no stand-in's: the first in the order that is in force, all being well."""
         first = (order or self.core.health.order).first
         return self._first if first is None else first.provider
+
+    def _tokens_of(self, request: AIRequest) -> int:
+        """About what a prompt with its answer takes, wherever it is asked; 0 where every model holds it
+        anyway: a token has a byte at least."""
+        if request.size_bytes + request.max_output_tokens <= self.core.holds_least:
+            return 0
+        return self._providers.ratios.expected_anywhere(request) + request.max_output_tokens
 
     def _note_who_answered(self, response: AIResponse, route: Route) -> None:
         """Tell of another model than before, and let the mode know before anything rests on the answer."""

@@ -39,6 +39,14 @@ Key: TypeAlias = tuple[str, tuple[EvidenceItem, ...]]
 class _Kept:
     decision: Decision
     at: float
+    evidence: tuple[EvidenceItem, ...]
+
+
+@dataclass(slots=True)
+class _Asked:
+    evidence: tuple[EvidenceItem, ...]
+    end: asyncio.Future[None] | None = None
+    """What those who wait for it wait for."""
 
 
 class Twins:
@@ -46,60 +54,68 @@ class Twins:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._kept: dict[Key, _Kept] = {}
-        self._asking: dict[Key, asyncio.Future[None] | None] = {}
-        """What is being asked now, with what those who wait for it wait for."""
+        # By the hash alone, for hashing evidence takes longer than comparing it; the last evidence counts.
+        self._kept: dict[str, _Kept] = {}
+        self._asking: dict[str, _Asked] = {}
 
     async def answer(self, key: Key, snapshot: MarketSnapshot, deadline_secs: float) -> Decision | None:
         """A fresh answer to the same question about another market, waited for if it is on its way."""
-        if key in self._asking:
+        if self._asked(key) is not None:
             try:
                 async with asyncio.timeout(deadline_secs * WAIT_SHARE):
-                    while key in self._asking:
-                        await asyncio.shield(self._end_of(key))
+                    while (asked := self._asked(key)) is not None:
+                        await asyncio.shield(_end_of(asked))
                         if (found := self._fresh(key, snapshot)) is not None:
                             return found
             except TimeoutError:
                 return None
-        return self._fresh(key, snapshot) if key in self._kept else None
+        return self._fresh(key, snapshot)
 
     def begin(self, key: Key) -> bool:
-        """The question is being asked from now on; False when somebody else is asking it already."""
-        if key in self._asking:
+        """The question is being asked from now on; False when somebody else is asking it already, or the same
+        with other evidence."""
+        if key[0] in self._asking:
             return False
-        self._asking[key] = None
+        self._asking[key[0]] = _Asked(key[1])
         return True
 
     def end(self, key: Key) -> None:
         """It has come to its end: who waits for it goes on."""
-        asked = self._asking.pop(key)
-        if asked is not None:
-            asked.set_result(None)
+        asked = self._asking.pop(key[0])
+        if asked.end is not None:
+            asked.end.set_result(None)
 
-    def _end_of(self, key: Key) -> asyncio.Future[None]:
-        asked = self._asking[key]
-        if asked is None:
-            asked = self._asking[key] = asyncio.get_running_loop().create_future()
-        return asked
+    def _asked(self, key: Key) -> _Asked | None:
+        """Who is asking this very question now."""
+        asked = self._asking.get(key[0])
+        return asked if asked is not None and asked.evidence == key[1] else None
 
     def keep(self, key: Key, decision: Decision) -> None:
         """An answer has come; one that stands in for a better one is of no use to others."""
-        self._kept.pop(key, None)
+        self._kept.pop(key[0], None)
         if decision.rung is not Rung.PRIMARY or decision.instead_of is not None or not decision.market_price:
             return
-        self._kept[key] = _Kept(decision, self._clock.monotonic())
+        self._kept[key[0]] = _Kept(decision, self._clock.monotonic(), key[1])
         if len(self._kept) > ANSWERS_KEPT:
             del self._kept[next(iter(self._kept))]
 
     def _fresh(self, key: Key, snapshot: MarketSnapshot) -> Decision | None:
-        kept = self._kept.get(key)
-        if kept is None or kept.decision.ticker == snapshot.ticker or not snapshot.book.two_sided:
+        kept = self._kept.get(key[0])
+        if kept is None or kept.decision.ticker == snapshot.ticker or kept.evidence != key[1]:
+            return None
+        if not snapshot.book.two_sided:
             return None
         if self._clock.monotonic() - kept.at > REUSE_SECS_MAX:
-            del self._kept[key]
+            del self._kept[key[0]]
             return None
         near = abs(snapshot.book.mid - kept.decision.market_price) <= REUSE_MOVE_MAX
         return reused(kept.decision, snapshot) if near else None
+
+
+def _end_of(asked: _Asked) -> asyncio.Future[None]:
+    if asked.end is None:
+        asked.end = asyncio.get_running_loop().create_future()
+    return asked.end
 
 
 def reused(answer: Decision, snapshot: MarketSnapshot) -> Decision:

@@ -109,7 +109,7 @@ class Failover:
         self.retries = Allowance(RETRY_TOKENS, RETRY_EARNED, RETRY_FLOOR)
         self.hedges = Allowance(HEDGE_TOKENS, HEDGE_EARNED)
         contexts = (record.spec.context_tokens for record in self.health.records.values())
-        self._holds_least = min((context for context in contexts if context is not None), default=math.inf)
+        self.holds_least = min((context for context in contexts if context is not None), default=math.inf)
         self._dice = dice
         self._began_at = now
         self._attempts = 0
@@ -140,7 +140,7 @@ class Failover:
             walk.quote = quote
         for skipped in self.health.plan(now).skipped:
             walk.skip(skipped.route, skipped.reason)
-        if tokens > self._holds_least:
+        if tokens > self.holds_least:
             leave_out_small(walk, tokens)
         self.hedges.earn()
         self._advance(walk, now)
