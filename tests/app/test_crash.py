@@ -60,7 +60,8 @@ async def test_killed_at_any_moment_it_goes_on_with_the_exchanges_books(tmp_path
     dice = random.Random(seed)
     for _ in range(KILLS):
         kill_after_cycles(tmp_path, dice.randint(1, 4), dice.uniform(0.0, 0.3))
-    with start(tmp_path, "--cycles", "3") as last:
+    # Long enough for the client to be sure of an order that was on its way at the last kill: it waits for it.
+    with start(tmp_path, "--cycles", "40") as last:
         _, errors = last.communicate(timeout=60)
     assert last.returncode == 0, errors
 
