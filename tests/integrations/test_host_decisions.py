@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from src.clients.xai_client import XAIClient, converted
-from src.jurymast_adapter.decisions import Refused, checked
+from src.clients.xai_client import XAIClient
+from src.jurymast_adapter.decisions import Refused, checked, converted
 from src.jurymast_adapter.types import TradingDecision
 
 BUY = {"action": "BUY", "side": "YES", "confidence": 0.7, "limit_price": 60, "reasoning": "because"}

@@ -8,12 +8,12 @@ from jurymast.domain.decision import Decision
 from jurymast.domain.events import DecisionMade, ForecastNoted, SecondOpinionGiven
 from jurymast.domain.market import Book, Level, Market, MarketSnapshot
 from jurymast.domain.money import CENT, CONTRACT, USD
-from jurymast.domain.provider import ProviderName
+from jurymast.domain.provider import ProviderName, Route, Tier
 from jurymast.lab.rig import MODELS, Rig, rig
 from jurymast.policy.second import SecondSettings
 from jurymast.policy.spending import spending
 
-XAI, OPENAI, LOCAL = ProviderName.XAI, ProviderName.OPENAI, ProviderName.LOCAL
+XAI, OPENAI, ANTHROPIC, LOCAL = ProviderName
 BOTH = SecondSettings(second=True, negate=True, negate_from=0, bankroll=10**6 * USD)
 
 
@@ -48,7 +48,7 @@ async def test_nobody_else_is_asked_by_default() -> None:
 
 async def test_another_provider_and_the_negation_are_asked() -> None:
     """Both stand in the decision with who said them, and what they cost in the journal."""
-    async with rig(second=BOTH) as lab:
+    async with rig(second=BOTH, providers=[XAI, OPENAI, LOCAL]) as lab:
         answer = await decided(lab)
         (other,) = answer.beside
         assert other.route.provider is OPENAI
@@ -63,6 +63,23 @@ async def test_another_provider_and_the_negation_are_asked() -> None:
         noted = {event.record.model: event.record for event in lab.events if isinstance(event, ForecastNoted)}
         assert noted[other.model].shadow
         assert not noted[answer.served_model].shadow
+
+
+async def test_after_a_cheap_model_the_one_that_counts_most_is_asked() -> None:
+    """A cascade: not the next in the order, which counts no more than the first, but the strong one."""
+    clouds = (XAI, OPENAI, ANTHROPIC)
+    async with rig(second=SecondSettings(second=True)) as lab:
+        tiers = [lab.fallback.providers.tier(Route(name, MODELS[name][0])) for name in clouds]
+        assert tiers == [Tier.MID, Tier.MID, Tier.STRONG]
+        (other,) = (await decided(lab)).beside
+        assert other.route.provider is ANTHROPIC
+
+
+async def test_what_is_not_worth_its_price_is_not_bought() -> None:
+    """On a dollar no answer can win what it costs: the cheap one is all that is paid for."""
+    async with rig(second=SecondSettings(second=True, bankroll=USD)) as lab:
+        assert (await decided(lab)).beside == ()
+        assert given(lab) == []
 
 
 async def test_what_they_cost_is_told_for_what_it_was() -> None:

@@ -20,7 +20,7 @@ class QualitySection:
     )
     trusted: tuple[str, ...] = documented((), doc="models that are not stopped, whatever harm they did")
     second_opinions: bool = documented(
-        False, doc="ask another provider too, where that is worth more than it costs"
+        False, doc="ask the model that counts most too, where that is worth more than it costs"
     )
     negated_questions: bool = documented(False, doc="before larger trades, ask the model the negation too")
     bankroll_usd: int = bounded(

@@ -1,4 +1,8 @@
-"""Buys opinions beside one that is there already: another provider's, and the model's own of the negation.
+"""Buys opinions beside one that is there already: another model's, and the model's own of the negation.
+
+The other model is the one whose opinion counts most: where a cheap model is asked first, a stronger one is
+asked after it, and only where a trade may come of it. That is a cascade, by what an answer is worth and not
+by how hard the question looks.
 
 After the decision and before it is told, within the same deadline. What goes wrong with it changes nothing:
 the decision stands as it was. What comes of it is evidence of the routes like any shadow question.
@@ -13,7 +17,7 @@ from jurymast.domain.decision import Decision, Forecast, Opinion
 from jurymast.domain.events import SecondOpinionGiven
 from jurymast.domain.market import EvidenceItem, MarketSnapshot
 from jurymast.domain.money import Micros
-from jurymast.domain.provider import AIRequest, AIResponse, Route, Tier
+from jurymast.domain.provider import AIRequest, AIResponse, Route
 from jurymast.intelligence.beside import Beside, ask_beside
 from jurymast.intelligence.fallback_manager import Emit, FallbackManager
 from jurymast.intelligence.prompts import forecast_request
@@ -21,6 +25,7 @@ from jurymast.intelligence.weighing import Weighing
 from jurymast.policy.emergency import ModeRules
 from jurymast.policy.health import Record
 from jurymast.policy.parsing import ModelAbstained, Rejected, parse_forecast
+from jurymast.policy.quality import weight_of
 from jurymast.policy.second import SecondSettings, worth, worth_negating
 from jurymast.ports import Clock
 
@@ -28,7 +33,7 @@ _Answer = Forecast | ModelAbstained
 
 
 class SecondOpinions:
-    """Asks at most one other provider and one negation a decision."""
+    """Asks at most one other model and one negation a decision."""
 
     def __init__(
         self,
@@ -76,12 +81,12 @@ class SecondOpinions:
         timeout_secs: float,
         rules: ModeRules,
     ) -> Opinion | None:
-        """Another provider's opinion of the same question."""
+        """Another model's opinion of the same question."""
         request, value = (
             forecast_request(snapshot, evidence),
             worth(decision, snapshot, rules, self._settings),
         )
-        record = self._another(decision, request, value)
+        record = self._another(decision, request, value, snapshot.market.category)
         if record is None:
             return None
         answer = await self._ask(record, request, evidence, timeout_secs, decision.ticker)
@@ -117,21 +122,21 @@ class SecondOpinions:
             return None  # two models: no test of either
         return answer.value.probability_pct
 
-    def _another(self, decision: Decision, request: AIRequest, value: Micros) -> Record | None:
-        """The first well route of another provider whose opinion counts and is worth more than it costs."""
+    def _another(self, decision: Decision, request: AIRequest, value: Micros, category: str) -> Record | None:
+        """Of the well routes whose opinion is worth more than it costs the one that counts most; among equals
+        the first in the order of routes. Of the provider that has answered only what counts for more."""
         providers, health = self._fallback.providers, self._fallback.core.health
+        best, most = None, 0.0
         for candidate in health.plan(self._clock.monotonic()).routes:
-            spec = candidate.spec
-            if spec.route.provider is decision.provider or spec.tier is Tier.SMALL:
+            route, tier = candidate.spec.route, candidate.spec.tier
+            counts = self._weighing.opinion(route, route.model, tier, 50, category).weight.used
+            floor = weight_of(decision).used if route.provider is decision.provider else 0.0
+            if not candidate.health.usable or counts <= max(most, floor):
                 continue
-            record = health.records[spec.route]
-            if record.sick or not candidate.health.usable:
-                continue
-            if value > providers.worst_case(request, spec.route) and providers.at_ease(
-                request, spec.route, decision.ticker
-            ):
-                return record
-        return None
+            affordable = value > providers.worst_case(request, route)
+            if affordable and providers.at_ease(request, route, decision.ticker):
+                best, most = health.records[route], counts
+        return best
 
     async def _ask(
         self,

@@ -12,9 +12,9 @@ import pytest
 
 from jurymast.domain.decision import ForecastRecord
 from jurymast.domain.errors import BundleError
-from jurymast.domain.events import ForecastScored
+from jurymast.domain.events import CanaryFinished, ForecastScored
 from jurymast.domain.money import CONTRACT, PAYOUT
-from jurymast.domain.provider import ProviderName, Tier
+from jurymast.domain.provider import ProviderName, Route, Tier
 from jurymast.exchange.questions import Question, load_bundle
 from jurymast.journal.sqlite import SqliteJournal
 from jurymast.lab.score.journal import scored
@@ -188,4 +188,26 @@ async def test_a_journal_is_scored_by_model(tmp_path: Path) -> None:
     assert (its["forecasts"], its["events"], its["simulated"]) == (10, 10, True)
     assert its["brier"] == pytest.approx((7 * 0.04 + 3 * 0.64) / 10)
     assert its["market_brier"] == pytest.approx(0.25)
+    assert its["brier_gain"] == pytest.approx(0.25 - its["blend_brier"])
     assert "SIMULATED" in journal_table(told)
+
+
+async def test_a_model_that_has_changed_is_scored_anew(tmp_path: Path) -> None:
+    """What a canary found ends the record of that name: the score is of what the bot goes by."""
+    path = tmp_path / "journal.db"
+    journal = SqliteJournal.open(path, clock=FakeClock())
+    for number in range(12):
+        record = ForecastRecord(
+            f"Q-{number}", f"E-{number}", "world", ProviderName.XAI, "grok-4.7", Tier.STRONG, 80,
+            500_000, 0.2, 0.8, START, START, simulated=True,
+        )  # fmt: skip
+        await journal.append(ForecastScored(at=START, record=record, yes=True))
+        if number == 9:
+            route = Route(ProviderName.XAI, "grok-4.7")
+            await journal.append(
+                CanaryFinished(
+                    at=START, route=route, served="grok-4.7", answers=(), shift=0.9, changed=True, cost=0
+                )
+            )
+    await journal.close()
+    assert scored(path)["models"]["grok-4.7"]["forecasts"] == 2

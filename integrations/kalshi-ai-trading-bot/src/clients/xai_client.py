@@ -10,7 +10,8 @@ import logging
 from typing import Any, Final
 
 from src.jurymast_adapter.asking import Text, ask, object_in
-from src.jurymast_adapter.decisions import Refused, checked, skip
+from src.jurymast_adapter.decisions import Refused, checked, converted
+from src.jurymast_adapter.ensembles import Ensembles
 from src.jurymast_adapter.layer import Layer, offer_key, shared
 from src.jurymast_adapter.settings import host_settings
 from src.jurymast_adapter.types import DailyUsageTracker, TradingDecision
@@ -28,7 +29,7 @@ FROM_MEMORY: Final = "[from a model's memory, no live search]"
 NO_NEWS: Final = "No news: nobody could be asked. Judge from the market's own rules."
 
 
-class XAIClient:
+class XAIClient(Ensembles):
     """Questions and decisions through the failover. ``layer`` is for tests; the process shares one."""
 
     first: ProviderName | None = None
@@ -90,30 +91,6 @@ class XAIClient:
             {**market_data, "news_summary": news_summary}, portfolio_data
         )
         return converted(answer)
-
-    async def get_ensemble_decision(
-        self,
-        market_data: dict[str, Any],
-        portfolio_data: dict[str, Any],
-        news_summary: str = "",
-        min_consensus_confidence: float = 0.6,
-    ) -> TradingDecision | None:
-        """The same decision; a BUY below ``min_consensus_confidence`` is a SKIP. Several models count by
-        weight inside of it, and not by votes."""
-        decision = await self.get_trading_decision(market_data, portfolio_data, news_summary)
-        return at_least(decision, min_consensus_confidence)
-
-    async def get_advanced_ensemble_decision(
-        self,
-        market_data: dict[str, Any],
-        portfolio_data: dict[str, Any],
-        news_summary: str = "",
-        trade_value: float = 25.0,
-        strategy: str | None = None,
-        ensemble_config: Any = None,
-    ) -> TradingDecision | None:
-        """The same decision."""
-        return await self.get_trading_decision(market_data, portfolio_data, news_summary)
 
     async def get_completion(
         self,
@@ -189,26 +166,6 @@ class XAIClient:
     async def close(self) -> None:
         """Leave the tracker behind. The layer is everybody's and goes on."""
         keep(self.daily_tracker, self.usage_file)
-
-
-def converted(answer: Any) -> TradingDecision:
-    """A manager's answer as the host's decision, with the provider in capitals before its reason."""
-    found = checked(answer)
-    if isinstance(found, Refused):
-        found = TradingDecision("SKIP", "YES", 0.0, None, f"refused: {found.reason}")
-    provider = answer.get("provider") if isinstance(answer, dict) else None
-    found.reasoning = f"[{str(provider or 'none').upper()}] {found.reasoning}"
-    return found
-
-
-def at_least(decision: TradingDecision | None, confidence: Any) -> TradingDecision | None:
-    """The decision, or a SKIP where it is a BUY of less confidence."""
-    if decision is None or decision.action != "BUY" or not isinstance(confidence, int | float):
-        return decision
-    if decision.confidence >= confidence:
-        return decision
-    why = f"confidence {decision.confidence:.2f} is below {confidence:.2f}: {decision.reasoning}"
-    return converted(skip(why))
 
 
 def predictor(kalshi_client: Any) -> Any:

@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import Any
 
 from src.clients.openai_client import OpenAIClient
-from src.clients.xai_client import XAIClient, at_least, converted, predictor
+from src.clients.xai_client import XAIClient, predictor
 from src.intelligence.fallback_manager import FallbackManager, ProviderConfig
 from src.intelligence.provider_manager import ProviderManager
-from src.jurymast_adapter.decisions import skip
+from src.jurymast_adapter.decisions import converted, skip
+from src.jurymast_adapter.ensembles import Ensembles
 from src.jurymast_adapter.flow import Flow, Question
 from src.jurymast_adapter.layer import Layer, LayerUnavailable, shared
 from src.jurymast_adapter.settings import shown
@@ -28,7 +29,7 @@ _open: set[int] = set()
 """Clients that use the shared layer: it ends with the last of them."""
 
 
-class EnhancedAIClient:
+class EnhancedAIClient(Ensembles):
     """The one client a trader needs.
 
     Making one touches neither the network nor a loop, needs no key, and takes a mock for everything.
@@ -116,30 +117,6 @@ class EnhancedAIClient:
         except Exception as error:  # the trader must get an answer, whatever broke in here
             self.logger.exception("a decision broke")
             return converted(skip(f"no trade: {type(error).__name__}: {error}"))
-
-    async def get_ensemble_decision(
-        self,
-        market_data: dict[str, Any],
-        portfolio_data: dict[str, Any],
-        news_summary: str = "",
-        min_consensus_confidence: float = 0.6,
-    ) -> TradingDecision | None:
-        """The same decision; a BUY below ``min_consensus_confidence`` is a SKIP."""
-        decision = await self.get_trading_decision(market_data, portfolio_data, news_summary)
-        return at_least(decision, min_consensus_confidence)
-
-    async def get_advanced_ensemble_decision(
-        self,
-        market_data: dict[str, Any],
-        portfolio_data: dict[str, Any],
-        news_summary: str = "",
-        trade_value: float = 25.0,
-        strategy: str | None = None,
-        ensemble_config: Any = None,
-    ) -> TradingDecision | None:
-        """The same decision; ``trade_value`` in dollars is what a gradual move looks at."""
-        data = {**market_data, "trade_value": trade_value}
-        return await self.get_trading_decision(data, portfolio_data, news_summary)
 
     async def get_completion(
         self,

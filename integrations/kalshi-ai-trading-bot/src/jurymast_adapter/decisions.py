@@ -190,3 +190,13 @@ def as_fields(decision: Any) -> Any:
         "take_profit_cents",
     )
     return {name: getattr(decision, name, None) for name in names}
+
+
+def converted(answer: Any) -> TradingDecision:
+    """A manager's answer as the host's decision, with the provider in capitals before its reason."""
+    found = checked(answer)
+    if isinstance(found, Refused):
+        found = TradingDecision("SKIP", "YES", 0.0, None, f"refused: {found.reason}")
+    provider = answer.get("provider") if isinstance(answer, dict) else None
+    found.reasoning = f"[{str(provider or 'none').upper()}] {found.reasoning}"
+    return found

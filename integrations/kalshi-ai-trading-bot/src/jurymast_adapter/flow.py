@@ -20,10 +20,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from src.clients.xai_client import converted
 from src.intelligence.fallback_manager import NO_ANSWER
 from src.jurymast_adapter import markets
-from src.jurymast_adapter.decisions import skip
+from src.jurymast_adapter.decisions import converted, skip
 from src.jurymast_adapter.layer import Layer
 from src.jurymast_adapter.legacy import Heard, ask_old, kept
 from src.jurymast_adapter.types import TradingDecision

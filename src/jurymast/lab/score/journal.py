@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from jurymast.domain.decision import ForecastRecord, Weight
-from jurymast.domain.events import DecisionMade, ForecastNoted, ForecastScored, OpinionStopped
+from jurymast.domain.events import CanaryFinished, DecisionMade, ForecastNoted, ForecastScored, OpinionStopped
 from jurymast.domain.money import USD
 from jurymast.domain.probability import brier
 from jurymast.journal.queries import JournalReader
 from jurymast.policy.records import ForecastRecords
-from jurymast.policy.skill import Estimate, Outcome, log_gain, per_event, shrunk_skill
+from jurymast.policy.skill import Estimate, Outcome, brier_gain, log_gain, per_event, shrunk_skill
 
 
 def scored(path: Path) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def scored(path: Path) -> dict[str, Any]:
     records, scored_of = ForecastRecords(), dict[str, dict[str, tuple[ForecastRecord, bool]]]()
     cost, decisions, last = 0, 0, dict[str, ForecastRecord]()
     with JournalReader(path) as reader:
-        for row in reader.scan([ForecastNoted, ForecastScored, OpinionStopped, DecisionMade]):
+        for row in reader.scan([ForecastNoted, ForecastScored, OpinionStopped, CanaryFinished, DecisionMade]):
             match event := row.event:
                 case DecisionMade(decision=decision):
                     cost, decisions = cost + decision.cost, decisions + 1
@@ -29,6 +29,8 @@ def scored(path: Path) -> dict[str, Any]:
                 case ForecastScored(record=record, yes=yes) if yes is not None:
                     scored_of.setdefault(record.model, {}).setdefault(record.ticker, (record, yes))
                     last[record.model] = record
+                case CanaryFinished(changed=True, served=model):
+                    scored_of.pop(model, None)  # it answers otherwise now: its record begins anew
                 case _:
                     pass
             records.apply(event)
@@ -52,6 +54,7 @@ def _model(
         for (record, _), outcome in zip(theirs[-len(outcomes) :], outcomes, strict=True)
     ]
     gains = per_event(said, (log_gain(each, each.weight) for each in said))
+    brier_gains = per_event(said, (brier_gain(each, each.weight) for each in said)).values()
     weight: Weight = records.weight(last.model, last.tier)
     skill: Estimate = shrunk_skill(list(gains.values()))
     count = len(theirs)
@@ -63,6 +66,7 @@ def _model(
         "brier": sum(brier(record.probability_pct / 100, yes) for record, yes in theirs) / count,
         "market_brier": sum(brier(each.market, each.yes) for each in outcomes) / len(outcomes),
         "blend_brier": sum(brier(each.blended(each.weight), each.yes) for each in said) / len(said),
+        "brier_gain": sum(brier_gains) / len(gains),
         "log_gain": {"mean": skill.mean, "sd": skill.sd},
         "weight": {"mean": weight.mean, "sd": weight.sd, "events": weight.events},
         "harm": records.harm(last.model),
