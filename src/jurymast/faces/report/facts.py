@@ -14,9 +14,9 @@ from jurymast.domain.events import FailedOver, RunStarted
 from jurymast.domain.money import USD, Micros
 from jurymast.domain.provider import ProviderName
 from jurymast.domain.status import EmergencyMode, ProviderStatus
-from jurymast.journal.history import DAY, HistoryFile, Past, Span
+from jurymast.journal.history import HistoryFile, Past, Span
 from jurymast.journal.queries import JournalReader
-from jurymast.policy.history import HOUR, Incident, ProviderTally, Tally, total
+from jurymast.policy.history import Incident, ProviderTally, Tally, total
 
 AVAILABILITY_AIM: Final = 0.999
 INCIDENTS_SHOWN: Final = 50
@@ -184,6 +184,3 @@ def _shares(secs: dict[str, float], words: Sequence[str]) -> dict[str, float]:
 
 def _usd(amount: Micros | None) -> Any:
     return None if amount is None else amount / USD
-
-
-__all__ = ["AVAILABILITY_AIM", "DAY", "HOUR", "Told", "gather", "heartbeat"]

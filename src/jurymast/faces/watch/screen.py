@@ -15,7 +15,7 @@ from jurymast.domain.status import EmergencyMode, ProviderStatus, RouteState, Tr
 from jurymast.faces.cli.narration import STYLES
 from jurymast.faces.plots import FAIR_UPTIME, GOOD_UPTIME
 from jurymast.faces.report.writing import duration
-from jurymast.faces.web.view import ProviderView, View
+from jurymast.faces.view import ProviderView, View
 
 KEYS: Final = "q quit   / filter   : command   1 2 3 day, week, 90 days   ? help"
 HELP: Final = """\

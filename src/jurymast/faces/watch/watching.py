@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.live import Live as Display
 
 from jurymast.domain.errors import JurymastError
+from jurymast.faces import controls
 from jurymast.faces.cli import reading
+from jurymast.faces.view import SPANS, Viewer
 from jurymast.faces.watch.screen import HELP, KEYS, Screen
-from jurymast.faces.web import controls
-from jurymast.faces.web.view import SPANS, Viewer
 
 REFRESH_SECS: Final = 1.0
 LINE_CHARS_MAX: Final = 200

@@ -16,7 +16,7 @@ from jurymast.domain.status import EmergencyMode, ProviderStatus
 from jurymast.faces import plots
 from jurymast.faces.cli import reading
 from jurymast.faces.report.writing import duration
-from jurymast.faces.web.view import SPANS, View
+from jurymast.faces.view import SPANS, View
 
 SECTIONS: Final = ("now", "providers", "money", "decisions", "failovers", "trends", "events")
 """Parts of the page that are kept fresh, by their ids."""

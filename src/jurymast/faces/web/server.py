@@ -17,12 +17,12 @@ from typing import Any, Final
 from aiohttp import web
 
 from jurymast.domain.errors import JournalError, JurymastError, PortTaken
-from jurymast.faces.web import controls
+from jurymast.faces import controls
+from jurymast.faces.view import SPANS, Viewer
 from jurymast.faces.web.access import COOKIE, Access, own_page
 from jurymast.faces.web.exposition import CONTENT_TYPE
 from jurymast.faces.web.metrics import Meter
-from jurymast.faces.web.pages import SECTIONS, Pages
-from jurymast.faces.web.view import SPANS, Viewer
+from jurymast.faces.web.pages import Pages
 from jurymast.journal.history import HistoryFile
 
 REFRESH_SECS: Final = 1.0
@@ -272,6 +272,3 @@ def _span(request: web.Request) -> str:
 
 def _html(text: str, status: int = 200) -> web.Response:
     return web.Response(text=text, content_type="text/html", status=status)
-
-
-__all__ = ["SECTIONS", "WebServer", "serving"]

@@ -1,8 +1,7 @@
-"""What the page shows, read from the files of a data directory. Nothing here writes or asks the bot."""
+"""What page and terminal show, read from the files of a data directory. Nothing here writes or asks the bot."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -45,9 +44,7 @@ STALE_SECS: Final = 10.0
 DECISIONS_SHOWN: Final = 15
 FAILOVERS_SHOWN: Final = 12
 EVENTS_SHOWN: Final = 40
-SPANS: Final = OrderedDict(
-    [("24h", timedelta(days=1)), ("7d", timedelta(days=7)), ("90d", timedelta(days=90))]
-)
+SPANS: Final = {"24h": timedelta(days=1), "7d": timedelta(days=7), "90d": timedelta(days=90)}
 BARS: Final = 60
 PAST_SECS: Final = 20.0
 """How old the history on a page may be: bars and trends move slowly."""

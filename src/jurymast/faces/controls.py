@@ -1,4 +1,4 @@
-"""What can be done from the page: the same demands, by the same rules, as on the command line."""
+"""What can be done from page and terminal: the same demands, by the same rules, as on the command line."""
 
 from __future__ import annotations
 
