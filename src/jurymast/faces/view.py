@@ -1,4 +1,4 @@
-"""What page and terminal show, read from the files of a data directory. Nothing here writes or asks the bot."""
+"""What page and terminal show, read from a data directory's files. Nothing here writes or asks the bot."""
 
 from __future__ import annotations
 
