@@ -7,7 +7,8 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import serving_child
-from serving_child import SPEED, START, act, opened
+from serving_child import SPEED, START, act
 
 from jurymast.domain.errors import ConfigError, OrderRejected
 from jurymast.domain.money import CENT, CONTRACT, PAYOUT
@@ -33,12 +34,27 @@ from jurymast.testing.clock import FakeClock
 CHILD = Path(serving_child.__file__)
 ROUNDS = 60
 
+Opener = Callable[..., tuple[EmbeddedExchange, FakeClock]]
+
+
+@pytest.fixture
+def opened() -> Iterator[Opener]:
+    """Opens exchanges that let go of their files when the test ends."""
+    with ExitStack() as files:
+
+        def opening(database: Path | str, **more: object) -> tuple[EmbeddedExchange, FakeClock]:
+            exchange, clock = serving_child.opened(database, **more)
+            files.callback(exchange._log.close)
+            return exchange, clock
+
+        yield opening
+
 
 def state_of(exchange: EmbeddedExchange) -> bytes:
     return msgspec.msgpack.encode(exchange.engine.state)
 
 
-def test_the_same_seed_and_commands_make_the_same_state() -> None:
+def test_the_same_seed_and_commands_make_the_same_state(opened: Opener) -> None:
     """Two exchanges that are told the same at the same times are the same to the byte."""
     states = []
     for _ in range(2):
@@ -54,7 +70,7 @@ def test_the_same_seed_and_commands_make_the_same_state() -> None:
     assert states[0] == states[1] != state_of(other)
 
 
-def test_nothing_is_forgotten_when_the_process_is_killed(tmp_path: Path) -> None:
+def test_nothing_is_forgotten_when_the_process_is_killed(opened: Opener, tmp_path: Path) -> None:
     """Killed in the middle of trading, the exchange comes back with all it had said, balanced."""
     database = tmp_path / "exchange.db"
     with subprocess.Popen(
@@ -72,7 +88,7 @@ def test_nothing_is_forgotten_when_the_process_is_killed(tmp_path: Path) -> None
     exchange.close()
 
 
-def test_a_replay_is_what_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replay_is_what_happened(opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands replayed, with or without a snapshot between them, lead to the very same state."""
     monkeypatch.setattr(module, "SNAPSHOT_COMMANDS", 25)
     exchange, clock = opened(tmp_path / "exchange.db")
@@ -92,11 +108,11 @@ def test_a_replay_is_what_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     third.close()
 
 
-def test_a_file_is_opened_by_one_exchange_that_fits_it(tmp_path: Path) -> None:
+def test_a_file_is_opened_by_one_exchange_that_fits_it(opened: Opener, tmp_path: Path) -> None:
     """Another seed, another exchange at the same time, or another kind of file is refused."""
     exchange, _ = opened(tmp_path / "exchange.db")
     with pytest.raises(ConfigError, match="another exchange"):
-        opened_quickly(tmp_path / "exchange.db")
+        opened_quickly(opened, tmp_path / "exchange.db")
     exchange.close()
     with pytest.raises(ConfigError, match="seed 0, not 5"):
         opened(tmp_path / "exchange.db", seed=5)
@@ -111,7 +127,7 @@ def test_a_file_is_opened_by_one_exchange_that_fits_it(tmp_path: Path) -> None:
         opened(tmp_path / "other.db")
 
 
-def opened_quickly(database: Path) -> None:
+def opened_quickly(opened: Opener, database: Path) -> None:
     """Open without waiting for the other one to let go."""
     from jurymast.exchange.embedded import log
 
@@ -146,19 +162,19 @@ def test_exchange_time_stands_still_while_it_is_down_unless_it_is_wall_time(tmp_
 def test_aligned_questions_move_by_whole_days() -> None:
     """Begun now, all questions keep their distances and their hours."""
     clock = FakeClock(START + timedelta(days=300, hours=5))
-    exchange = EmbeddedExchange(load_bundle(), clock=clock, start=START, aligned=True)
     question = load_bundle()[0]
-    moved = exchange.catalogue.find(question.ticker)
+    with closing(EmbeddedExchange(load_bundle(), clock=clock, start=START, aligned=True)) as exchange:
+        moved = exchange.catalogue.find(question.ticker)
+        assert exchange.now() == clock.utc_now()
     assert moved == replace(
         question,
         listed_at=question.listed_at + timedelta(days=300),
         close_time=question.close_time + timedelta(days=300),
         resolves_at=question.resolves_at + timedelta(days=300),
     )
-    assert exchange.now() == clock.utc_now()
 
 
-def test_the_crowd_keeps_the_book_around_the_price_path() -> None:
+def test_the_crowd_keeps_the_book_around_the_price_path(opened: Opener) -> None:
     """Hours later the middle of a watched book is where the path has gone, within the spread."""
     exchange, clock = opened(":memory:", rules=Rules(near=0))
     tickers = _balanced(exchange)[:6]
@@ -180,7 +196,7 @@ def test_the_crowd_keeps_the_book_around_the_price_path() -> None:
     assert broken(exchange.engine) == []
 
 
-def test_the_informed_take_the_side_that_is_cheap() -> None:
+def test_the_informed_take_the_side_that_is_cheap(opened: Opener) -> None:
     """Over many quotes the informed buy where the quotes are below what is known, and sell above."""
     exchange, _clock = opened(":memory:")
     path, right = PricePath(exchange.seed), []
@@ -206,7 +222,7 @@ def _balanced(exchange: EmbeddedExchange) -> list[str]:
     return found
 
 
-def test_only_watched_markets_and_those_with_orders_are_simulated_in_depth() -> None:
+def test_only_watched_markets_and_those_with_orders_are_simulated_in_depth(opened: Opener) -> None:
     """A market comes to life when somebody looks or rests an order, and sleeps again after both are gone."""
     exchange, clock = opened(":memory:", rules=Rules(near=0))
     looked_at, traded, other = _balanced(exchange)[:3]
@@ -224,7 +240,7 @@ def test_only_watched_markets_and_those_with_orders_are_simulated_in_depth() -> 
     assert exchange.crowd.quoted() == {other}
 
 
-def test_a_tick_does_a_bounded_amount_of_work() -> None:
+def test_a_tick_does_a_bounded_amount_of_work(opened: Opener) -> None:
     """However many markets are watched, the crowd acts in so many at a time, and in all of them by turns."""
     exchange, clock = opened(":memory:", rules=Rules(near=0))
     tickers = _active(exchange)[:100]
@@ -248,7 +264,7 @@ def _active(exchange: EmbeddedExchange) -> list[str]:
     return [ticker for ticker in tickers if exchange.stage(ticker) is Stage.ACTIVE]
 
 
-def test_watching_and_time_are_told_to_listeners() -> None:
+def test_watching_and_time_are_told_to_listeners(opened: Opener) -> None:
     """Who listens hears prints of live markets and the life of all, each step once."""
     exchange, clock = opened(":memory:")
     heard: list[Event] = []
@@ -263,7 +279,7 @@ def test_watching_and_time_are_told_to_listeners() -> None:
     assert len(steps) == len(set(steps))
 
 
-def test_a_resting_order_fills_when_the_price_comes_to_it() -> None:
+def test_a_resting_order_fills_when_the_price_comes_to_it(opened: Opener) -> None:
     """Left alone, an order just below the market is filled by the crowd sooner or later, at its own price."""
     exchange, clock = opened(":memory:", rules=Rules(near=0))
     orders = []
@@ -311,7 +327,7 @@ def test_serve_says_where_it_listens_and_that_it_is_simulated(tmp_path: Path) ->
     assert Path(said[6].split()[2]).exists()
 
 
-def test_watching_is_forgotten_at_a_restart(tmp_path: Path) -> None:
+def test_watching_is_forgotten_at_a_restart(opened: Opener, tmp_path: Path) -> None:
     """Nobody who watched is there any more after a restart."""
     exchange, _ = opened(tmp_path / "exchange.db")
     ticker = _active(exchange)[0]

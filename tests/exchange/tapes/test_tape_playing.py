@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,24 +16,35 @@ from jurymast.exchange.tapes.reel import load_tape
 
 END = 100.0
 
+Player = Callable[..., Playing]
+
 
 def script() -> Script:
     """40 bid for 100, 45 asked for 50 (55 bid for NO)."""
     return Script().book(0.0, [(39, 200), (40, 100)], [(55, 50), (54, 70)])
 
 
-def played(tmp_path: Path, told: Script, database: Path | str = ":memory:") -> Playing:
-    told.change(END, "yes", 1, 1)
-    path = tmp_path / "t.tape"
-    playing = Playing(path if path.exists() else told.written(path), database)
-    playing.until(0.25)
-    return playing
+@pytest.fixture
+def played(tmp_path: Path) -> Iterator[Player]:
+    """Plays a script for a quarter of a second; its file is let go of when the test ends."""
+    with ExitStack() as files:
+
+        def playing(told: Script | Path, database: Path | str = ":memory:") -> Playing:
+            if isinstance(told, Script):
+                told.change(END, "yes", 1, 1)
+                told = told.written(tmp_path / "t.tape")
+            started = Playing(told, database)
+            files.callback(started.exchange._log.close)
+            started.until(0.25)
+            return started
+
+        yield playing
 
 
-def test_the_book_follows_the_tape(tmp_path: Path) -> None:
+def test_the_book_follows_the_tape(played: Player) -> None:
     """Every change shows, at its time and not before, and the books balance all the while."""
     told = script().change(1.0, "yes", 41, 10).change(2.0, "yes", 40, -100).change(3.0, "no", 55, 5)
-    playing = played(tmp_path, told)
+    playing = played(told)
     assert playing.book() == ({39: 200, 40: 100}, {55: 50, 54: 70})
     playing.until(0.75)
     assert 41 not in playing.book()[0]
@@ -42,11 +55,11 @@ def test_the_book_follows_the_tape(tmp_path: Path) -> None:
     assert broken(playing.exchange.engine) == []
 
 
-def test_an_order_waits_behind_those_who_were_there(tmp_path: Path) -> None:
+def test_an_order_waits_behind_those_who_were_there(played: Player) -> None:
     """Executions use the queue up from the front: ours fills when those before it have."""
     told = script().change(2.0, "yes", 40, 30).trade(3.0, 40, 60, "no").change(3.0, "yes", 40, -60)
     told.trade(4.0, 40, 45, "no").change(4.0, "yes", 40, -45)
-    playing = played(tmp_path, told)
+    playing = played(told)
     mine = playing.order(True, 40, 10).order
     playing.until(3.5)
     assert (mine.filled, playing.book()[0][40]) == (0, 70 + 10)
@@ -56,11 +69,11 @@ def test_an_order_waits_behind_those_who_were_there(tmp_path: Path) -> None:
     assert broken(playing.exchange.engine) == []
 
 
-def test_who_leaves_was_behind_us(tmp_path: Path) -> None:
+def test_who_leaves_was_behind_us(played: Player) -> None:
     """A level that shrinks fills nobody, and does not bring us forward while anybody was behind."""
     told = script().change(2.0, "yes", 40, 30).change(3.0, "yes", 40, -30).change(4.0, "yes", 40, -60)
     told.trade(5.0, 40, 39, "no").trade(6.0, 40, 2, "no")
-    playing = played(tmp_path, told)
+    playing = played(told)
     mine = playing.order(True, 40, 10).order
     playing.until(3.5)
     assert playing.exchange.engine.floor.markets[T].book.ahead_of(mine) == 10_000
@@ -72,10 +85,10 @@ def test_who_leaves_was_behind_us(tmp_path: Path) -> None:
     assert mine.filled == 100
 
 
-def test_an_order_on_the_tape_that_comes_to_our_price_fills_us(tmp_path: Path) -> None:
+def test_an_order_on_the_tape_that_comes_to_our_price_fills_us(played: Player) -> None:
     """Who offers at or through our price meets us, for what is offered, and the rest of it stays on offer."""
     told = script().change(2.0, "no", 58, 4).change(3.0, "no", 59, 10)
-    playing = played(tmp_path, told)
+    playing = played(told)
     mine = playing.order(True, 42, 6).order
     playing.until(2.5)
     assert (mine.filled, mine.remaining) == (400, 200)
@@ -85,11 +98,11 @@ def test_an_order_on_the_tape_that_comes_to_our_price_fills_us(tmp_path: Path) -
     assert playing.book()[1][59] == 8
 
 
-def test_what_we_took_is_not_on_offer_again(tmp_path: Path) -> None:
+def test_what_we_took_is_not_on_offer_again(played: Player) -> None:
     """The tape goes on showing what we took; only what came since, or after the price was empty, is there."""
     told = script().change(5.0, "no", 55, 20).change(6.0, "no", 55, -70).change(7.0, "no", 55, 50)
     told.change(8.0, "no", 55, -30).change(9.0, "no", 55, 35)
-    playing = played(tmp_path, told)
+    playing = played(told)
     assert playing.order(True, 45, 50, at_once=True).filled == 5_000
     playing.until(3.0)
     assert 55 not in playing.book()[1]
@@ -105,11 +118,11 @@ def test_what_we_took_is_not_on_offer_again(tmp_path: Path) -> None:
     assert playing.book()[1][55] == 35
 
 
-def test_a_halted_market_takes_up_the_tape_again(tmp_path: Path) -> None:
+def test_a_halted_market_takes_up_the_tape_again(played: Player) -> None:
     """While a market is halted its tape goes on; the first book after it is the tape's, at once."""
     told = script().change(2.0, "no", 55, -50).change(2.0, "no", 54, -70).change(2.0, "no", 48, 9)
     told.change(2.1, "yes", 50, 3)
-    playing = played(tmp_path, told)
+    playing = played(told)
     playing.exchange.execute(StepMarket(T, "halt"))
     playing.until(3.0)
     playing.exchange.execute(StepMarket(T, "resume"))
@@ -118,17 +131,17 @@ def test_a_halted_market_takes_up_the_tape_again(tmp_path: Path) -> None:
     assert broken(playing.exchange.engine) == []
 
 
-def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_restart_goes_on_where_it_was(played: Player, tmp_path: Path) -> None:
     """Killed or closed: position, queue place and what was taken are as before, and the tape goes on."""
     told = script().trade(1.0, 40, 5, "no").change(1.0, "yes", 40, -5).change(1.5, "yes", 40, 5)
     told.change(5.0, "yes", 41, 10)
-    first = played(tmp_path, told, tmp_path / "x.db")
+    first = played(told, tmp_path / "x.db")
     first.order(True, 45, 30, at_once=True)
     mine = first.order(True, 40, 10).order
     first.until(3.0)
     before, volume = first.book(), first.exchange.engine.state.markets[T].volume
     first.exchange._log.close()  # killed: nothing is written down at the end
-    second = Playing(tmp_path / "t.tape", tmp_path / "x.db")
+    second = played(tmp_path / "t.tape", tmp_path / "x.db")
     assert second.book() == before == ({39: 200, 40: 110}, {55: 20, 54: 70})
     assert second.position() == 30
     second.until(6.0)
@@ -137,26 +150,26 @@ def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:
     assert second.exchange.engine.floor.markets[T].book.ahead_of(resting) == 9_500 + 1_000
     assert second.exchange.engine.state.markets[T].volume == volume == 3_500
     second.exchange.close()
-    third = Playing(tmp_path / "t.tape", tmp_path / "x.db")
+    third = played(tmp_path / "t.tape", tmp_path / "x.db")
     third.until(8.0)
     assert third.book() == ({39: 200, 40: 110, 41: 10}, {55: 20, 54: 70})
     assert third.exchange.engine.state.markets[T].volume == volume
     third.exchange.close()
 
 
-def test_another_tape_is_not_taken_for_the_same_exchange(tmp_path: Path) -> None:
+def test_another_tape_is_not_taken_for_the_same_exchange(played: Player, tmp_path: Path) -> None:
     """A database goes with the tape it was begun with."""
-    played(tmp_path, script(), tmp_path / "x.db").exchange.close()
+    played(script(), tmp_path / "x.db").exchange.close()
     other = script().written(tmp_path / "other.tape")
     with pytest.raises(ConfigError, match="begun with"):
-        Playing(other, tmp_path / "x.db")
+        played(other, tmp_path / "x.db")
 
 
-def test_a_gap_shows_the_old_book_until_the_next_snapshot(tmp_path: Path) -> None:
+def test_a_gap_shows_the_old_book_until_the_next_snapshot(played: Player, tmp_path: Path) -> None:
     """What was missed on the recording is not made up: the book stands still, then it is right again."""
     told = script().change(1.0, "yes", 41, 5, skip=3).change(2.0, "yes", 41, 5)
     told.book(3.0, [(38, 7)], [(60, 9)])
-    playing = played(tmp_path, told)
+    playing = played(told)
     playing.until(2.5)
     assert playing.book()[0] == {39: 200, 40: 100}
     playing.until(3.5)
@@ -164,10 +177,10 @@ def test_a_gap_shows_the_old_book_until_the_next_snapshot(tmp_path: Path) -> Non
     assert load_tape(tmp_path / "t.tape").missed == 1
 
 
-def test_prices_of_no_may_be_told_in_yes(tmp_path: Path) -> None:
+def test_prices_of_no_may_be_told_in_yes(played: Player) -> None:
     """Both ways of pricing the NO side give the same book."""
     told = Script(yes_price=True).book(0.0, [(40, 100)], [(45, 50), (46, 70)]).change(1.0, "no", 47, 5)
-    playing = played(tmp_path, told)
+    playing = played(told)
     playing.until(1.5)
     assert playing.book() == ({40: 100}, {55: 50, 54: 70, 53: 5})
 
@@ -194,12 +207,12 @@ def market(**more: object) -> dict[str, object]:
     }
 
 
-def test_a_market_is_listed_as_it_was_recorded(tmp_path: Path) -> None:
+def test_a_market_is_listed_as_it_was_recorded(played: Player, tmp_path: Path) -> None:
     """Title, rules, ticks, closing time and result are those of the recording; the end of the tape is the
     end of trading."""
     told = script().change(END, "yes", 1, 1)
     path = told.written(tmp_path / "t.tape", [market(), market(result="no", status="finalized")])
-    playing = Playing(path)
+    playing = played(path)
     question = playing.exchange.catalogue.find(T)
     listing = playing.exchange.catalogue.listing(T)
     assert question is not None
@@ -222,10 +235,10 @@ def test_a_market_is_listed_as_it_was_recorded(tmp_path: Path) -> None:
     assert broken(playing.exchange.engine) == []
 
 
-def test_quotes_of_the_past_are_those_of_their_minute(tmp_path: Path) -> None:
+def test_quotes_of_the_past_are_those_of_their_minute(played: Player) -> None:
     """Candles show what was quoted then, not what is quoted now."""
     told = script().change(70.0, "yes", 41, 10)
-    playing = played(tmp_path, told)
+    playing = played(told)
     playing.until(90.0)
     question = playing.exchange.catalogue.find(T)
     assert question is not None
