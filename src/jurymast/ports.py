@@ -16,7 +16,15 @@ from jurymast.domain.events import Event
 from jurymast.domain.market import Book, EvidenceItem, Market, MarketSnapshot
 from jurymast.domain.money import Micros
 from jurymast.domain.order import Balance, Fill, Order, OrderIntent, Position, Settlement
-from jurymast.domain.provider import AIRequest, AIResponse, ModelInfo, ProviderConfig, ProviderName, Usage
+from jurymast.domain.provider import (
+    AIRequest,
+    AIResponse,
+    Format,
+    ModelInfo,
+    ProviderConfig,
+    ProviderName,
+    Usage,
+)
 from jurymast.domain.status import HealthCheckResult
 from jurymast.policy.demands import Demands
 from jurymast.policy.ledger import Account, Cap, Hold, Outcome, Payer, Refused
@@ -65,19 +73,40 @@ class Transport(Protocol):
     ) -> AbstractAsyncContextManager[HttpReply]: ...
 
 
+class Tap(Protocol):
+    """Hears a stream line by line as it arrives, with the pieces of text in all lines so far.
+
+    ``started`` from the first token on, visible or not. It may not wait and may not raise.
+    """
+
+    def __call__(self, line: bytes, texts: Sequence[str], *, started: bool) -> None: ...
+
+
 class Provider(Protocol):
     """One vendor. Every method is bounded by its time-out and raises ProviderError only."""
 
     config: ProviderConfig
 
     @property
+    def format(self) -> Format:
+        """How it is asked, and how it answers a verbatim question."""
+        ...
+
+    @property
     def name(self) -> ProviderName: ...
 
     async def make_request(
-        self, request: AIRequest, *, model: str, timeout_secs: float, first_token_secs: float | None = None
+        self,
+        request: AIRequest,
+        *,
+        model: str,
+        timeout_secs: float,
+        first_token_secs: float | None = None,
+        tap: Tap | None = None,
     ) -> AIResponse:
         """Ask once, within ``timeout_secs``. A stream is given up when its first token has not come after
-        ``first_token_secs``; without one the provider's own share of the time-out counts."""
+        ``first_token_secs``; without one the provider's own share of the time-out counts. ``tap`` hears it
+        meanwhile."""
         ...
 
     async def health_check(self, model: str, timeout_secs: float) -> HealthCheckResult: ...

@@ -16,8 +16,9 @@ from jurymast.domain.money import USD
 from jurymast.domain.provider import FailureKind, ProviderName, Route
 from jurymast.domain.status import ProviderStatus
 from jurymast.faces.cli.main import cli
+from jurymast.faces.heartbeats import BARS
 from jurymast.faces.plots import WIDTH, heartbeat, line, shares
-from jurymast.faces.report.facts import BARS, gather
+from jurymast.faces.report.facts import gather
 from jurymast.faces.report.writing import duration
 from jurymast.journal.sqlite import SqliteJournal
 from jurymast.testing.clock import FakeClock
@@ -93,7 +94,7 @@ async def test_the_page_is_one_file_that_needs_nothing_else(tmp_path: Path) -> N
     text = page.read_text()
     for forbidden in ("<script", "http:", "https:", "src=", "@import", "url("):
         assert forbidden not in text
-    assert text.count("<svg") == 2 + 1 + 1 + 1, "two heartbeats, the rungs, the modes, the equity"
+    assert text.count("<svg") == 2 + 1 + 1 + 1 + 1, "two heartbeats, rungs, modes, equity, AI money"
     assert "SIMULATED: exchange" in text
     assert "66.67%" in text
 

@@ -18,6 +18,7 @@ from jurymast.domain.provider import (
     Billing,
     Failure,
     FailureKind,
+    Format,
     Message,
     ModelInfo,
     ProviderConfig,
@@ -75,11 +76,21 @@ class MemoryProvider:
         self._probes_under_way = 0
 
     @property
+    def format(self) -> Format:
+        return Format.CHAT
+
+    @property
     def name(self) -> ProviderName:
         return self.config.name
 
     async def make_request(
-        self, request: AIRequest, *, model: str, timeout_secs: float, first_token_secs: float | None = None
+        self,
+        request: AIRequest,
+        *,
+        model: str,
+        timeout_secs: float,
+        first_token_secs: float | None = None,
+        tap: object = None,
     ) -> AIResponse:
         loop = asyncio.get_running_loop()
         self.asked_at.append(loop.time())

@@ -12,7 +12,6 @@ from jurymast.policy.deadline import WorkSettings
 from jurymast.policy.detector import DetectorSettings, revive
 from jurymast.policy.facts import ActiveMoved, ModeMoved
 from jurymast.policy.failover import (
-    FIRST_TOKEN_FACTOR,
     HEDGE_SHARE_MAX,
     PRIOR_SHARE,
     RETRY_SECS,
@@ -20,8 +19,10 @@ from jurymast.policy.failover import (
     FailoverSettings,
 )
 from jurymast.policy.failures import TREATMENTS
+from jurymast.policy.health import FIRST_TOKEN_FACTOR
 from jurymast.policy.limits import HEDGE_TOKENS
-from jurymast.policy.walk import Walk
+from jurymast.policy.routing import RouteOrder
+from jurymast.policy.walk import Cancel, Walk
 
 XAI, OPENAI, ANTHROPIC, LOCAL = ProviderName
 CLOUDS = (spec_of(XAI), spec_of(OPENAI), spec_of(ANTHROPIC))
@@ -119,6 +120,20 @@ class TestOrder:
         assert left_out[XAI][:2] == left_out[OPENAI][:2] == ("skipped", False)
         assert "quota" in left_out[XAI][2]
         assert "maintenance" in left_out[OPENAI][2]
+
+    def test_a_question_may_have_its_own_reasons_against_a_route(self) -> None:
+        """Such a route is not asked for it, however many others fail, and the next question may ask it."""
+        bench = Bench(*CLOUDS)
+        route = bench.record(XAI).route
+        order = RouteOrder(refused={route: "can't carry this one"})
+        walk = bench.core.begin(bench.now, 60.0, order=order)
+        for name in (OPENAI, ANTHROPIC):
+            assert bench.asked(walk)[-1] is name
+            bench.fail(walk, FailureKind.QUOTA, name)
+        assert walk.ended is not None
+        assert XAI not in bench.asked(walk)
+        assert ("skipped", "can't carry this one") in [(a.outcome, a.detail) for a in walk.attempts]
+        assert bench.asked(bench.ask()) == [XAI]
 
     def test_nobody_at_all_is_an_answer_too(self) -> None:
         """With every route out by hand the walk ends as it begins, with the reasons."""
@@ -331,6 +346,26 @@ class TestHedge:
         bench.answer(walk, XAI)
         assert outcomes(walk) == [(XAI, "answered"), (OPENAI, "cancelled")]
         assert bench.record(OPENAI).health is before
+
+    def test_an_answer_that_is_passed_on_has_no_rivals(self) -> None:
+        """From its first word on the other is given up, no time brings a new one, and its end is the end."""
+        for broken in (False, True):
+            bench = Bench(*CLOUDS)
+            bench.answers(10)
+            walk = bench.wake(bench.ask())
+            (first, _), (rival, _) = walk.in_flight.items()
+            bench.core.commit(walk, first, bench.now)
+            assert outcomes(walk) == [(OPENAI, "cancelled")]
+            assert [c.attempt for c in walk.take() if isinstance(c, Cancel)] == [rival]
+            assert walk.wake_at == walk.ends_at
+            if broken:
+                bench.fail(walk, FailureKind.CUT, XAI)
+            else:
+                bench.answer(walk, XAI)
+            assert walk.ended is not None
+            assert (walk.ended.record is None) is broken
+            assert bench.asked(walk) == [XAI, OPENAI]
+            assert (bench.record(XAI).health.evidence > 0) is broken
 
     def test_a_doubtful_route_is_no_rival(self) -> None:
         """The next healthy one is asked, past a suspect one."""

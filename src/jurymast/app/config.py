@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jurymast.app.alerts_config import AlertsSection
 from jurymast.app.budgets import BudgetSection
+from jurymast.app.gateway_config import GatewaySection
 from jurymast.app.mode_settings import CELLS, ModeSection
 from jurymast.app.models_config import ModelsSection, PriceSection, ProvidersSection, catalogue_of
 from jurymast.app.quality import QualitySection
@@ -286,6 +287,7 @@ class Config:
         {mode: ModeSection.of(row) for mode, row in TABLE.items()}, doc="what each mode may do"
     )
     web: WebSection = WebSection()
+    gateway: GatewaySection = GatewaySection()
     alerts: AlertsSection = AlertsSection()
     log: LogSection = LogSection()
     quality: QualitySection = QualitySection()
@@ -357,7 +359,7 @@ class Config:
     @property
     def caps(self) -> tuple[Cap, ...]:
         """Limits of AI money, the day's in all first."""
-        return self.budget.all_caps(usd(str(self.failover.budget_usd_per_day)))
+        return *self.budget.all_caps(usd(str(self.failover.budget_usd_per_day))), *self.gateway.caps
 
     @property
     def work(self) -> WorkSettings:

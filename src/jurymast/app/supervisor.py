@@ -22,7 +22,9 @@ from jurymast.app.wiring import Bot
 from jurymast.domain.errors import JournalError
 from jurymast.domain.events import RunStarted, RunStopped
 from jurymast.journal.history import HistoryFile
+from jurymast.lab.emulators.fleet import EmulatorFleet
 from jurymast.lab.emulators.weather import parse_script, play, seeded_weather
+from jurymast.ports import Clock
 
 RECOVERY_SECS = 1.0
 NEWS_GAP_SECS = 2.0
@@ -88,7 +90,8 @@ class Supervisor:
                     tasks.create_task(bot.log.run()),
                 ]
                 if bot.fleet is not None and bot.config.lab.weather:
-                    helpers.append(tasks.create_task(self._weather()))
+                    weather = keep_weather(bot.fleet, bot.config.bot.seed, bot.clock)
+                    helpers.append(tasks.create_task(weather))
                 await self._cycle()
                 for helper in helpers:
                     helper.cancel()
@@ -164,16 +167,15 @@ class Supervisor:
             await self._bot.clock.sleep(self._bot.config.quality.look_secs)
             await self._bot.outcomes.look()
 
-    async def _weather(self) -> None:
-        """Outages of the emulated providers: the opening, then seeded ones, hour after hour."""
-        bot = self._bot
-        assert bot.fleet is not None  # noqa: S101 (narrowing: started only with a fleet)
-        await play(OPENING, bot.fleet, bot.clock)
-        hour = 0
-        while True:
-            script = seeded_weather(bot.config.bot.seed + hour, WEATHER_SECS, bot.fleet.models)
-            await play(script, bot.fleet, bot.clock)
-            hour += 1
+
+async def keep_weather(fleet: EmulatorFleet, seed: int, clock: Clock) -> None:
+    """Outages of the emulated providers: the opening, then seeded ones, hour after hour."""
+    await play(OPENING, fleet, clock)
+    hour = 0
+    while True:
+        script = seeded_weather(seed + hour, WEATHER_SECS, fleet.models)
+        await play(script, fleet, clock)
+        hour += 1
 
 
 def _cause(error: BaseException) -> str:

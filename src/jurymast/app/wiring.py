@@ -111,7 +111,7 @@ async def build(
     name of the account of real money, as somebody has typed it.
     """
     check_armed(config, environ, account)
-    _prepare(config.data_dir)
+    prepare(config.data_dir)
     async with AsyncExitStack() as stack:
         journal = SqliteJournal.open(config.journal_path, clock=clock)
         stack.push_async_callback(journal.close)
@@ -143,7 +143,7 @@ async def build(
 
         venue = await open_exchange(
             config,
-            _questions(config),
+            questions_of(config),
             clock=clock,
             environ=environ,
             stack=stack,
@@ -152,7 +152,10 @@ async def build(
             account=account,
         )
         exchange = venue.exchange
-        fleet = await _emulators(config, venue, clock, recorder, stack) if config.lab.emulate else None
+        fleet = None
+        if config.lab.emulate:
+            oracle = QuestionOracle(venue.questions, PricePath(venue.seed))
+            fleet = await emulators(config, oracle, clock, recorder.emit, stack)
         records = forecast_records(config)
         providers = provider_configs(config, fleet)
         client = await stack.enter_async_context(
@@ -238,19 +241,21 @@ def provider_configs(config: Config, fleet: EmulatorFleet | None) -> tuple[Provi
     return tuple(configs)
 
 
-async def _emulators(
+async def emulators(
     config: Config,
-    venue: Venue,
+    oracle: QuestionOracle,
     clock: Clock,
-    recorder: Recorder,
+    emit: Callable[[Event], None],
     stack: AsyncExitStack,
 ) -> EmulatorFleet:
+    """Emulated providers, served until ``stack`` ends; ``emit`` is told of faults that are injected."""
+
     def injected(provider: str, model: str | None, fault: str) -> None:
-        recorder.emit(FaultInjected(at=clock.utc_now(), provider=provider, model=model, fault=fault))
+        emit(FaultInjected(at=clock.utc_now(), provider=provider, model=model, fault=fault))
 
     catalogue = config.catalogue
     fleet = EmulatorFleet(
-        QuestionOracle(venue.questions, PricePath(venue.seed)),
+        oracle,
         seed=config.bot.seed,
         latency_scale=config.lab.latency_scale,
         models={name: section.resolved(catalogue) for name, section in config.providers.enabled().items()},
@@ -261,7 +266,8 @@ async def _emulators(
     return fleet
 
 
-def _questions(config: Config) -> tuple[Question, ...]:
+def questions_of(config: Config) -> tuple[Question, ...]:
+    """The bundled questions, or those of the configured file. Raises ConfigError."""
     return load_questions(config.exchange.questions) if config.exchange.questions else load_bundle()
 
 
@@ -299,7 +305,8 @@ def _cycle_settings(config: Config, concurrency_max: int | None, cap: Micros | N
     )
 
 
-def _prepare(directory: Path) -> None:
+def prepare(directory: Path) -> None:
+    """Make the data directory. Raises JournalUnwritable."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -396,7 +396,7 @@ class CanaryFinished(Event):
 class TextCompleted(Event):
     """A question was asked that is no forecast. ``purpose`` is the caller's word for it.
 
-    ``route`` is who answered, None when nobody did.
+    ``route`` is who answered, None when nobody did; ``asker`` is whose budget paid, this bot's if empty.
     """
 
     purpose: str
@@ -404,6 +404,7 @@ class TextCompleted(Event):
     detail: str
     secs: float
     attempts: tuple[Attempt, ...] = ()
+    asker: str = ""
 
     @property
     def cost(self) -> Micros:

@@ -151,27 +151,51 @@ class Message:
     content: str
 
 
+class Format(Word):
+    """How a question and its answer are written: whose API that is."""
+
+    CHAT = "chat"
+    """Chat completions: OpenAI, xAI and the servers of local models."""
+    MESSAGES = "messages"
+    """Anthropic's messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """A question that another program wrote in a vendor's format, to be handed on as it stands.
+
+    ``bodies`` are the same question in each format it can be told in; a route of another format can't be
+    asked. Its answer is handed back as it came, so one that its own limit has cut, a call of a tool and a
+    refusal are answers too. ``size_bytes`` is the whole question's. ``stream`` is how the answer is wanted.
+    """
+
+    bodies: Mapping[Format, Mapping[str, Any]]
+    size_bytes: int
+    stream: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class AIRequest:
     """What is asked, whoever answers.
 
     ``schema`` is a JSON schema in the subset all vendors accept: every property required,
-    ``additionalProperties: false``, no numeric or length bounds.
+    ``additionalProperties: false``, no numeric or length bounds. ``verbatim`` stands in for ``messages``.
     """
 
     messages: tuple[Message, ...]
     schema: Mapping[str, Any] | None = None
     schema_name: str = "answer"
     max_output_tokens: int = 2_000
+    verbatim: Verbatim | None = None
     size_bytes: int = field(init=False, compare=False, default=0)
     """Bytes of all messages together."""
 
     def __post_init__(self) -> None:
-        if not self.messages:
+        if not self.messages and self.verbatim is None:
             raise ValueError("a request needs at least one message")
         if self.max_output_tokens < 1:
             raise ValueError("max_output_tokens must be at least 1")
-        size = 0
+        size = 0 if self.verbatim is None else self.verbatim.size_bytes
         for message in self.messages:
             text = message.content
             size += len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
@@ -180,7 +204,10 @@ class AIRequest:
 
 @dataclass(frozen=True, slots=True)
 class AIResponse:
-    """A complete answer: terminal event seen, good finish reason, text present. Not yet validated."""
+    """A complete answer: terminal event seen, good finish reason, text present. Not yet validated.
+
+    ``raw`` is the body as the vendor sent it, in answer to a verbatim question only.
+    """
 
     content: str
     provider: ProviderName
@@ -192,6 +219,7 @@ class AIResponse:
     first_token_secs: float | None = None
     finish_reason: str = "stop"
     simulated: bool = False
+    raw: bytes = b""
 
     @property
     def swapped(self) -> bool:

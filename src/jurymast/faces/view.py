@@ -33,7 +33,7 @@ from jurymast.domain.events import (
 from jurymast.domain.provider import ProviderName
 from jurymast.domain.status import EmergencyMode, ProviderStatus, RouteReport, RouteState, TradingState
 from jurymast.faces.cli.narration import describe
-from jurymast.faces.report.facts import heartbeat
+from jurymast.faces.heartbeats import heartbeat
 from jurymast.journal import codec
 from jurymast.journal.history import HistoryFile, Past
 from jurymast.journal.queries import JournalReader

@@ -25,6 +25,7 @@ from jurymast.intelligence.emergency import decision_id
 from jurymast.intelligence.fallback_manager import Answered, Emit, FallbackManager, Unanswered
 from jurymast.intelligence.ordering import Ordering, RoutingSettings
 from jurymast.intelligence.prompts import forecast_request
+from jurymast.intelligence.run import Relay
 from jurymast.intelligence.second import SecondOpinions
 from jurymast.intelligence.twins import Twins
 from jurymast.intelligence.weighing import Weighing
@@ -196,15 +197,26 @@ class EnhancedAIClient:
         first: ProviderName | None = None,
         purpose: str = "completion",
         market: str | None = None,
+        strategy: str = "",
+        order: RouteOrder | None = None,
+        relay: Relay | None = None,
     ) -> Answered[str] | Unanswered:
         """Text for any question, with who gave it and what it cost, or why there is none.
 
         ``validate`` may reject a text, which is a failure of whoever sent it; ``first`` is asked before the
-        others while it is well; ``purpose`` and ``market`` are for the record.
+        others while it is well; ``purpose`` and ``market`` are for the record. The rest is
+        :meth:`FallbackManager.get_fallback_decision`'s.
         """
         started = self._clock.monotonic()
         outcome = await self.fallback_manager.get_fallback_decision(
-            request, validate, deadline_secs=deadline_secs, first=first, market=market or ""
+            request,
+            validate,
+            deadline_secs=deadline_secs,
+            market=market or "",
+            strategy=strategy,
+            first=first,
+            order=order,
+            relay=relay,
         )
         self._emit(
             TextCompleted(
@@ -217,6 +229,7 @@ class EnhancedAIClient:
                 else "answered",
                 secs=self._clock.monotonic() - started,
                 attempts=outcome.attempts,
+                asker=strategy,
             )
         )
         return outcome

@@ -47,7 +47,7 @@ from jurymast.intelligence.emergency import emergency_answer
 from jurymast.intelligence.means import Means
 from jurymast.intelligence.provider_manager import ProviderManager
 from jurymast.intelligence.reports import report_of
-from jurymast.intelligence.run import Run, Validate, Value
+from jurymast.intelligence.run import Relay, Run, Validate, Value
 from jurymast.intelligence.telling import event_of
 from jurymast.policy import ladder as ladders
 from jurymast.policy.cached import Opinions
@@ -145,15 +145,16 @@ class FallbackManager:
         deadline_secs: float,
         compare: Compare[Value] | None = None,
         market: str = "",
+        strategy: str = "",
         first: ProviderName | None = None,
         order: RouteOrder | None = None,
+        relay: Relay | None = None,
     ) -> Answered[Value] | Unanswered:
         """Ask until a route gives an answer that ``validate`` accepts, or time and sends run out.
 
-        ``market`` is whose caps of AI money count, ``order`` who is asked first among equals in health, where
-        this question has an order of its own; ``first`` is asked before all while it is well. With
-        ``compare`` an idle route may be asked the same in shadow; it completes what is told of that by what
-        only the asker can read in the two answers.
+        ``market`` and ``strategy`` are whose caps of AI money count, ``order`` is this question's own among
+        equals in health, ``first`` is asked before all while well, ``relay`` hears a streamed answer. With
+        ``compare`` an idle route may be asked too; it completes what is told by reading the two answers.
         """
         walk = self.core.begin(
             self._clock.monotonic(),
@@ -166,7 +167,7 @@ class FallbackManager:
         )
         run = Run(
             self.core, self._providers, self._clock, self._report, self._alarms,
-            walk=walk, request=request, validate=validate, market=market,
+            walk=walk, request=request, validate=validate, market=market, strategy=strategy, relay=relay,
         )  # fmt: skip
         await run.ended()
         end = walk.ended

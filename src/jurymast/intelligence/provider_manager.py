@@ -19,6 +19,7 @@ from jurymast.domain.provider import (
     Billing,
     Failure,
     FailureKind,
+    Format,
     ModelInfo,
     ProviderName,
     Route,
@@ -36,7 +37,7 @@ from jurymast.intelligence.purse import BudgetSpentError, Purse
 from jurymast.policy import tokens
 from jurymast.policy.ledger import Account, Hold, Payer
 from jurymast.policy.routing import RouteSpec
-from jurymast.ports import Clock, Provider
+from jurymast.ports import Clock, Provider, Tap
 
 __all__ = [
     "AnthropicProvider",
@@ -189,12 +190,19 @@ class ProviderManager:
         return likely, worst - likely
 
     async def hold(
-        self, request: AIRequest, route: Route, *, market: str = "", wait_secs: float = 0.0
+        self,
+        request: AIRequest,
+        route: Route,
+        *,
+        market: str = "",
+        strategy: str = "",
+        wait_secs: float = 0.0,
     ) -> Hold:
         """Set aside what a request may cost on a route, waiting up to ``wait_secs`` for others to give theirs
-        back. To be handed to :meth:`make_request` at once. Raises BudgetSpentError."""
+        back. To be handed to :meth:`make_request` at once. ``market`` and ``strategy`` are whose caps count;
+        without a strategy it is this bot's own. Raises BudgetSpentError."""
         return await self.purse.reserve(
-            self._payer(route, market), self.worst_case(request, route), wait_secs
+            self._payer(route, market, strategy), self.worst_case(request, route), wait_secs
         )
 
     async def make_request(
@@ -205,11 +213,13 @@ class ProviderManager:
         timeout_secs: float,
         first_token_secs: float | None = None,
         hold: Hold | None = None,
+        tap: Tap | None = None,
     ) -> AIResponse:
         """Ask one route once. Raises ProviderError, or BudgetSpentError before anything is sent.
 
         ``first_token_secs`` bounds the silence before a stream's first token. ``hold`` is what was set aside
-        for this request, which is settled here; without one it is set aside now or not at all.
+        for this request, which is settled here; without one it is set aside now or not at all. ``tap`` hears
+        a stream as it arrives.
         """
         provider = self._at(route)
         if hold is None:
@@ -221,7 +231,11 @@ class ProviderManager:
         started = self._clock.monotonic()
         try:
             response = await provider.make_request(
-                request, model=route.model, timeout_secs=timeout_secs, first_token_secs=first_token_secs
+                request,
+                model=route.model,
+                timeout_secs=timeout_secs,
+                first_token_secs=first_token_secs,
+                tap=tap,
             )
         except asyncio.CancelledError:
             # Given up after the send: it may be billed in full, so the rest of the hold stays kept back.
@@ -270,9 +284,9 @@ class ProviderManager:
         """Whether the money covers the worst case of a probe. Free models always can be probed."""
         return self.purse.affords(self._payer(route), self.worst_case(PROBE, route))
 
-    def at_ease(self, request: AIRequest, route: Route, market: str = "") -> bool:
+    def at_ease(self, request: AIRequest, route: Route, market: str = "", strategy: str = "") -> bool:
         """Whether an optional request is no concern: it is free, or the day's money goes by its plan."""
-        return self.purse.at_ease(self._payer(route, market), self.worst_case(request, route))
+        return self.purse.at_ease(self._payer(route, market, strategy), self.worst_case(request, route))
 
     async def health_check_all(self, timeout_secs: float = 15.0) -> dict[Route, HealthCheckResult]:
         """Probe every route, one after the other."""
@@ -325,8 +339,12 @@ class ProviderManager:
                 await close()
         await self.purse.close()
 
-    def _payer(self, route: Route, market: str = "") -> Payer:
-        return Payer(route.provider, route.model, market, self.purse.strategy)
+    def formats(self) -> dict[Route, Format]:
+        """In which format each route is asked."""
+        return {route: self._at(route).format for route in self.routes()}
+
+    def _payer(self, route: Route, market: str = "", strategy: str = "") -> Payer:
+        return Payer(route.provider, route.model, market, strategy or self.purse.strategy)
 
     def _stats_of(self, route: Route) -> RouteStats:
         stats = self.stats.get(route)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from jurymast.domain.errors import ProviderError
 from jurymast.domain.money import Micros
-from jurymast.domain.provider import AIRequest, AIResponse, Billing, Failure, FailureKind
+from jurymast.domain.provider import AIRequest, AIResponse, Billing, Failure, FailureKind, Route
 from jurymast.intelligence.alarms import Alarms
 from jurymast.intelligence.provider_manager import ProviderManager
 from jurymast.intelligence.purse import BudgetSpentError
@@ -23,7 +23,7 @@ from jurymast.policy.failover import Failover
 from jurymast.policy.ledger import Hold, Refused, Scope
 from jurymast.policy.parsing import Rejected
 from jurymast.policy.walk import Cancel, Send, Walk
-from jurymast.ports import Clock
+from jurymast.ports import Clock, Tap
 
 OUTPUT_FACTOR = 2
 """An answer cut by its own limit is asked for again with so many times the limit."""
@@ -31,6 +31,20 @@ OUTPUT_FACTOR = 2
 WAIT_SHARE = 0.5
 """Of what is left of a decision an attempt may wait for money that others hold; of its own time when only its
 provider or model is short of it."""
+
+
+class Relay(Protocol):
+    """Who is passed an answer on to while it comes. Neither method may wait or raise.
+
+    From ``began`` on the answer can't be anybody else's; when it breaks off, the asker gets Unanswered.
+    """
+
+    def began(self, route: Route) -> None: ...
+
+    def line(self, line: bytes, texts: Sequence[str]) -> None:
+        """A line as it came, and the pieces of text in all lines so far."""
+        ...
+
 
 Value = TypeVar("Value")
 Validate: TypeAlias = Callable[[AIResponse], Value | Rejected]
@@ -51,6 +65,8 @@ class Run(Generic[Value]):
         request: AIRequest,
         validate: Validate[Value],
         market: str = "",
+        strategy: str = "",
+        relay: Relay | None = None,
     ) -> None:
         self.refused: Refused | None = None
         """Why the last attempt of those that got no money got none."""
@@ -64,8 +80,11 @@ class Run(Generic[Value]):
         self._walk = walk
         self._request = request
         self._validate = validate
-        self._market = market
+        self._market, self._strategy = market, strategy
+        self._relay = relay
         self._loop = asyncio.get_running_loop()
+        self._heard: int | None = None
+        """The attempt whose answer is being passed on."""
         self._caller: asyncio.Task[Any] | None = None
         self._own: Send | None = None
         self._given_up = False
@@ -179,21 +198,23 @@ class Run(Generic[Value]):
         """Money for one send: waited for when others are about to give some back, unless it is a hedge."""
         walk, providers, attempt = self._walk, self._providers, send.attempt
         if walk.in_flight[attempt].hedge:
-            if not providers.at_ease(request, send.route, self._market):
+            if not providers.at_ease(request, send.route, self._market, self._strategy):
                 raise BudgetSpentError(
                     Refused("a hedge is withheld: the day's AI money is ahead of its plan")
                 )
-            return await providers.hold(request, send.route, market=self._market)
+            return await providers.hold(request, send.route, market=self._market, strategy=self._strategy)
         try:
             try:
-                return await providers.hold(request, send.route, market=self._market)
+                return await providers.hold(request, send.route, market=self._market, strategy=self._strategy)
             except BudgetSpentError as spent:
                 if not spent.refused.waits:
                     raise
                 wait_secs = self._patience_secs(send, spent.refused)
             walk.money_awaited(attempt)
             self._look_again()
-            hold = await providers.hold(request, send.route, market=self._market, wait_secs=wait_secs)
+            hold = await providers.hold(
+                request, send.route, market=self._market, strategy=self._strategy, wait_secs=wait_secs
+            )
         except BudgetSpentError as spent:
             self.refused = spent.refused
             raise
@@ -213,6 +234,27 @@ class Run(Generic[Value]):
         self._core.wake(self._walk, self._clock.monotonic())
         self._go_on()
 
+    def _tap(self, relay: Relay, send: Send) -> Tap:
+        """Passes on what the first attempt to say something says, from its first token on."""
+        before: list[bytes] = []
+
+        def hear(line: bytes, texts: Sequence[str], *, started: bool) -> None:
+            if self._walk.ended is not None or self._done.done():
+                return
+            if self._heard is None and started:
+                self._heard = send.attempt
+                self._core.commit(self._walk, send.attempt, self._clock.monotonic())
+                relay.began(send.route)
+                for earlier in before:
+                    relay.line(earlier, ())
+                self._go_on()
+            if self._heard == send.attempt:
+                relay.line(line, texts)
+            elif self._heard is None:
+                before.append(line)
+
+        return hear
+
     async def _ask(self, send: Send) -> None:
         """Send once and report to the core what came of it."""
         request = self._request
@@ -229,6 +271,7 @@ class Run(Generic[Value]):
                 timeout_secs=min(send.timeout_secs, walk.ends_at - clock.monotonic()),
                 first_token_secs=send.first_token_secs,
                 hold=hold,
+                tap=None if self._relay is None else self._tap(self._relay, send),
             )
             cost = response.cost
             value = self._validate(response)

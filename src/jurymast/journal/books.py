@@ -29,6 +29,8 @@ from jurymast.journal.budget_file import BUSY_SECS, BudgetFile
 from jurymast.policy.ledger import Account, Cap, Hold, Outcome, Payer, Refused, Scope, judged, opened, rolled
 from jurymast.ports import Clock
 
+GATHER_SECS: Final = 0.005
+"""How long a bill may wait for a question, to share its transaction."""
 WAITING_MAX: Final = 10_000
 """Reservations and bills that may wait for the disk. More reservations are refused; a bill beyond it is
 dropped, and its hold counts in full until it is a day old."""
@@ -159,6 +161,10 @@ class SqliteBooks:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._asks or self._bills or self._look or self._closing)
+                if (
+                    not self._closing
+                ):  # a bill waits for the next question: until it is booked its hold counts
+                    self._changed.wait_for(lambda: self._asks or self._look or self._closing, GATHER_SECS)
                 asks, self._asks = self._asks, []
                 bills, self._bills = self._bills, []
                 look, self._look = self._look, False

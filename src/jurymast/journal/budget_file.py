@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import quote
 
 from jurymast.domain.errors import JournalError, JournalNewer, JournalUnwritable
@@ -82,6 +82,7 @@ SELECT COALESCE(SUM(spent), 0), COALESCE(SUM(uncertain), 0) FROM spending
 WHERE span = ? AND scope = ? AND name = ? AND start >= ?
 """
 """What is still to come counts too: money spent while the clock was ahead stays spent when it is right."""
+_Place: TypeAlias = tuple[Window, Scope, str, int]
 _NAMED: Final = tuple(Scope(field) for field in Payer._fields)
 _HOLD: Final = (
     "INSERT INTO holds (owner, at, worst, provider, model, market, strategy) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -101,6 +102,8 @@ class BudgetFile:
         self.owner = uuid.uuid4().hex
         self._connection = _connect_patiently(path)
         self._inode = _inode(path)
+        self._booked: dict[_Place, tuple[Micros, Micros]] = {}
+        """Spent and uncertain money of this transaction, not yet in its tables."""
         self._lock: int | None = None
         try:
             with self.transaction():
@@ -123,8 +126,10 @@ class BudgetFile:
         if _inode(self.path) != self._inode:
             raise JournalUnwritable(f"{self.path} was removed or replaced while it was in use; start again")
         self._connection.execute("BEGIN IMMEDIATE")
+        self._booked.clear()
         try:
             yield
+            self._write_bookings()
             self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
@@ -141,7 +146,9 @@ class BudgetFile:
             self._lock = None
 
     def accounts(self, now: datetime) -> Accounts:
-        """How the accounts stand at ``now``, read when they are asked for."""
+        """How the accounts stand at ``now``, read when they are asked for. What is booked later in the same
+        transaction is not in them."""
+        self._write_bookings()
         return Accounts(self._connection, self.caps, now)
 
     def hold(self, accounts: Accounts, payer: Payer, worst: Micros | None) -> Outcome:
@@ -194,12 +201,16 @@ class BudgetFile:
             (Scope.ALL, ""),
             *((scope, name) for scope, name in zip(_NAMED, payer, strict=True) if name),
         ]
-        rows = [
-            (span, scope, name, start, cost, uncertain)
-            for span in KEPT
-            for start in (_secs(start_of(span, at)),)
-            for scope, name in scopes
-        ]
+        for span in KEPT:
+            start = _secs(start_of(span, at))
+            for scope, name in scopes:
+                spent, unsure = self._booked.get((span, scope, name, start), (0, 0))
+                self._booked[span, scope, name, start] = spent + cost, unsure + uncertain
+
+    def _write_bookings(self) -> None:
+        """One row for each account, however many bills it had."""
+        rows = [(*place, *amounts) for place, amounts in self._booked.items()]
+        self._booked.clear()
         self._connection.executemany(_BOOK, rows)
 
     def _tell_caps(self) -> None:

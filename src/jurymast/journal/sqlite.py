@@ -28,6 +28,8 @@ from jurymast.journal.lock import WriterLock
 from jurymast.journal.queries import JournalReader, stored_version
 from jurymast.ports import Clock, Recorded
 
+GATHER_SECS: Final = 0.02
+"""How long what nobody waits for may wait for company: a commit costs the same for one and for many."""
 QUEUE_EVENTS_MAX: Final = 10_000
 """Events that may wait for the disk, about a tenth of a second of writing at full speed."""
 WRITER_BUSY_SECS: Final = 5.0
@@ -82,6 +84,7 @@ class SqliteJournal:
         self._promises: list[Future[None]] = []
         self._refusal: str | None = None
         self._closing = False
+        self._gathering = False
         self._changed = threading.Condition()
         self._writer = threading.Thread(target=self._write_until_closed, name="journal", daemon=True)
         self._writer.start()
@@ -117,7 +120,7 @@ class SqliteJournal:
         await asyncio.wrap_future(durable)
 
     def post(self, *events: Event) -> None:
-        """Queue in order with the others; durable with the next commit.
+        """Queue in order with the others; durable with the next commit, at most ``GATHER_SECS`` later.
 
         Raises JournalUnwritable when the queue is full or an earlier write has failed.
         """
@@ -157,12 +160,17 @@ class SqliteJournal:
             self._waiting += rows
             if durable is not None:
                 self._promises.append(durable)
-            self._changed.notify()
+            if durable is not None or not self._gathering:
+                self._changed.notify()
 
     def _write_until_closed(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._promises or self._closing)
+                if not self._promises and not self._closing:
+                    self._gathering = True
+                    self._changed.wait_for(lambda: self._promises or self._closing, GATHER_SECS)
+                    self._gathering = False
                 rows, self._waiting = self._waiting, []
                 promises, self._promises = self._promises, []
                 if not rows and not promises:

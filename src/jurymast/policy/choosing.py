@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from jurymast.domain.provider import ProviderName
 from jurymast.domain.status import RouteState
 from jurymast.policy.health import Record
+from jurymast.policy.routing import RouteOrder, Skipped
 from jurymast.policy.walk import Walk
 
 SENDS_PER_PROVIDER: Final = 2
@@ -45,6 +46,15 @@ def in_order(ranked: Sequence[Record], first: ProviderName | None) -> list[Recor
     if first is None:
         return list(ranked)
     return sorted(ranked, key=lambda record: record.route.provider is not first)
+
+
+def note_skipped(walk: Walk, skipped: Iterable[Skipped], order: RouteOrder | None) -> None:
+    """Say of each route that is not asked why, be it for this question's own reason."""
+    reasons = {each.route: each.reason for each in skipped}
+    if order is not None:
+        reasons |= order.refused
+    for route, reason in reasons.items():
+        walk.skip(route, reason)
 
 
 def leave_out_small(walk: Walk, tokens: int) -> None:

@@ -14,7 +14,8 @@ The walk of one decision
   5. The same route is asked again only when it failed fast, time may mend it and nobody else is left.
   6. A refusal of content is not shopped around; a request that two call malformed is not offered to more.
   7. When every route is rate limited for longer than the deadline, nothing is sent.
-  8. Nobody answered: a reason with every cause. No exception leaves this room.
+  8. An answer that is passed on while it comes binds the walk: its rivals go, and its failure is the end.
+  9. Nobody answered: a reason with every cause. No exception leaves this room.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from jurymast.domain.money import Micros
 from jurymast.domain.provider import Failure, FailureKind, ProviderName, Route, Tier
 from jurymast.domain.status import EmergencyMode, RouteState
 from jurymast.policy import ladder as ladders
-from jurymast.policy.choosing import choose, in_order, leave_out_small
+from jurymast.policy.choosing import choose, in_order, leave_out_small, note_skipped
 from jurymast.policy.deadline import FLOOR_SHARE, LAST_FACTOR, WorkSettings, attempt_timeout, last_timeout
 from jurymast.policy.detector import DetectorSettings
 from jurymast.policy.facts import ActiveMoved, Fact, ModeMoved, ShareMoved
@@ -37,7 +38,6 @@ from jurymast.policy.failures import TREATMENTS, FailureScope
 from jurymast.policy.health import Dice, FleetHealth, Record
 from jurymast.policy.judges import Thinking, Trading
 from jurymast.policy.ladder import Capacity, Ladder, LadderSettings
-from jurymast.policy.latency import SAMPLES_MIN
 from jurymast.policy.limits import (
     HEDGE_EARNED,
     HEDGE_TOKENS,
@@ -54,7 +54,6 @@ PRIOR_SHARE: Final = 0.25
 """Before any answer a route is expected to take this share of the longest attempt."""
 HEDGE_SHARE_MAX: Final = 0.75
 """An attempt is overdue by this share of its time-out at the latest."""
-FIRST_TOKEN_FACTOR: Final = 2.0
 REFUSALS_MAX: Final = 2
 RETRY_SECS: Final = 0.5
 """Most that a fast failure is waited out before the same route is asked again."""
@@ -138,8 +137,7 @@ class Failover:
         walk = Walk(now, now + deadline_secs, prompt_class, untried=in_order(ranked, first))
         if quote is not None:
             walk.quote = quote
-        for skipped in self.health.plan(now).skipped:
-            walk.skip(skipped.route, skipped.reason)
+        note_skipped(walk, self.health.plan(now).skipped, order)
         if tokens > self.holds_least:
             leave_out_small(walk, tokens)
         self.hedges.earn()
@@ -171,6 +169,9 @@ class Failover:
         self.health.failed(record, attempt, now, failure, secs, walk.prompt_class)
         if route == self.active:
             self._look_who_answers(route, now)
+        if walk.committed:
+            self._nobody(walk, now)
+            return
         treatment = TREATMENTS[failure.kind]
         if not treatment.fail_over:
             self._end(walk, now, Ended(AbstainReason.CONTENT_FILTER, str(failure)))
@@ -186,6 +187,12 @@ class Failover:
             self._nobody(walk, now)
         elif walk.in_flight or not self._retry_later(walk, record, failure, secs, now):
             self._advance(walk, now)
+
+    def commit(self, walk: Walk, attempt: int, now: float) -> None:
+        """What ``attempt`` says is being passed on as it comes: nobody else can answer any more."""
+        walk.committed = walk.in_flight[attempt].hedged = True
+        self._give_up(walk, now, but=attempt)
+        self._set_alarm(walk)
 
     def unaffordable(self, walk: Walk, attempt: int, now: float, detail: str) -> None:
         """An attempt was not sent: its worst case did not fit the budget."""
@@ -397,16 +404,9 @@ class Failover:
         self.health.sent(record, self._attempts, now, overdue_secs)
         walk.in_flight[self._attempts] = Sent(record, now, now + overdue_secs, hedge)
         walk.asked.append(record)
-        first_token_secs = self._first_token_secs(record, timeout_secs)
+        first_token_secs = record.first_token_limit(timeout_secs, work.attempt_secs_max * FLOOR_SHARE)
         walk.commands.append(Send(self._attempts, record.route, timeout_secs, first_token_secs, more_output))
         return True
-
-    def _first_token_secs(self, record: Record, timeout_secs: float) -> float | None:
-        """Silence is seen early on a route whose first tokens are known to come early."""
-        if record.first_token.effective < SAMPLES_MIN or record.spec.tier is Tier.SMALL:
-            return None
-        usual_secs = record.first_token.q99_secs * FIRST_TOKEN_FACTOR
-        return min(timeout_secs, max(usual_secs, self.settings.work.attempt_secs_max * FLOOR_SHARE))
 
     def _hedge(self, walk: Walk, now: float) -> None:
         """Send the same question to the next healthy route, if one is left and the allowance reaches."""
@@ -453,17 +453,19 @@ class Failover:
 
     def _end(self, walk: Walk, now: float, ended: Ended) -> None:
         """Give up what is still under way and close the walk."""
-        for attempt, sent in walk.in_flight.items():
+        self._give_up(walk, now)
+        walk.retry, walk.wake_at, walk.ended = None, math.inf, ended
+        self.step(now)
+
+    def _give_up(self, walk: Walk, now: float, but: int | None = None) -> None:
+        """Wait no longer for what is under way, ``but`` for one."""
+        for attempt in [one for one in walk.in_flight if one != but]:
+            sent = walk.in_flight.pop(attempt)
             walk.commands.append(Cancel(attempt))
             if walk.give_up(sent, now):
                 self.health.overdue(sent.record, attempt, now, now - sent.at)
             else:
                 self.health.withdrawn(sent.record, attempt)
-        walk.in_flight.clear()
-        walk.retry = None
-        walk.wake_at = math.inf
-        walk.ended = ended
-        self.step(now)
 
     def _set_alarm(self, walk: Walk) -> None:
         wake_at = walk.ends_at if walk.retry is None else walk.retry[0]

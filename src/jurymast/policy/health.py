@@ -58,6 +58,7 @@ from jurymast.policy.routing import (
     reranked,
 )
 
+FIRST_TOKEN_FACTOR: Final = 2.0
 JITTER: Final = 0.2
 HOLD_SECS: Final = 5.0
 """How long a rate limit that names no time holds its route."""
@@ -154,6 +155,12 @@ class Record:
         if kind is FailureKind.FIRST_TOKEN_TIMEOUT and self.first_token.effective >= SAMPLES_MIN:
             return self.first_token.q99_secs
         return self.latency(prompt_class).q99_secs
+
+    def first_token_limit(self, longest_secs: float, least_secs: float) -> float | None:
+        """How long it may be silent; None while it is not known when its first tokens come."""
+        if self.first_token.effective < SAMPLES_MIN or self.spec.tier is Tier.SMALL:
+            return None
+        return min(longest_secs, max(self.first_token.q99_secs * FIRST_TOKEN_FACTOR, least_secs))
 
 
 class FleetHealth:
@@ -356,7 +363,8 @@ class FleetHealth:
         plan = self.plan(now)
         if order is None or order is self.order:
             return self._ranked
-        return tuple(self.records[each.spec.route] for each in reranked(plan.routes, order, self.preferred))
+        ranked = reranked(plan.routes, order, self.preferred)
+        return tuple(self.records[c.spec.route] for c in ranked if c.spec.route not in order.refused)
 
     def first(self, now: float) -> Record | None:
         """Who would be asked first; None when nobody would."""

@@ -74,6 +74,7 @@ class Charge:
     uncertain: Micros
     market: str = ""
     rung: str = ""
+    asker: str = ""
 
 
 DIMENSIONS: Final[dict[str, Callable[[Charge], str]]] = {
@@ -82,6 +83,7 @@ DIMENSIONS: Final[dict[str, Callable[[Charge], str]]] = {
     "market": lambda charge: charge.market or "(none)",
     "rung": lambda charge: charge.rung or "(none)",
     "purpose": lambda charge: charge.purpose.value,
+    "client": lambda charge: charge.asker or "(this bot)",
     "day": lambda charge: charge.at.date().isoformat(),
 }
 """What spending can be told by."""
@@ -129,7 +131,7 @@ class Spending:
 
 
 def _attempts(
-    at: datetime, attempts: Iterable[Attempt], answered: Purpose, market: str, rung: str
+    at: datetime, attempts: Iterable[Attempt], answered: Purpose, market: str, rung: str, asker: str = ""
 ) -> Iterator[Charge]:
     """By what became of each: any that neither answered nor failed was given up, as another answered or time
     ran out."""
@@ -146,6 +148,7 @@ def _attempts(
                 uncertain=attempt.uncertain,
                 market=market,
                 rung=rung,
+                asker=asker,
             )
 
 
@@ -157,7 +160,8 @@ def charges(event: Event) -> Iterator[Charge]:
                 event.at, source.attempts, Purpose.DECISION, source.ticker, source.rung.value
             )
         case TextCompleted():
-            yield from _attempts(event.at, event.attempts, Purpose.TEXT, event.ticker or "", "")
+            market = event.ticker or ""
+            yield from _attempts(event.at, event.attempts, Purpose.TEXT, market, "", event.asker)
         case ProbeSent() | ShadowAnswered() | SecondOpinionGiven():
             yield Charge(
                 at=event.at,

@@ -95,6 +95,8 @@ class Walk:
     retried: bool = False
     retry: tuple[float, Record, bool] | None = None
     over_budget: bool = False
+    committed: bool = False
+    """An attempt's answer is being passed on as it comes."""
     wake_at: float = math.inf
     ended: Ended | None = None
 

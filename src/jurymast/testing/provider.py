@@ -15,6 +15,7 @@ from jurymast.domain.provider import (
     Billing,
     Failure,
     FailureKind,
+    Format,
     Message,
     ModelInfo,
     ProviderConfig,
@@ -23,7 +24,7 @@ from jurymast.domain.provider import (
     Usage,
 )
 from jurymast.domain.status import HealthCheckResult
-from jurymast.ports import Clock
+from jurymast.ports import Clock, Tap
 
 PROBE: Final = AIRequest(messages=(Message("user", "ping"),), max_output_tokens=1)
 
@@ -64,6 +65,10 @@ class ScriptedProvider:
         self._clock = clock
 
     @property
+    def format(self) -> Format:
+        return Format.CHAT
+
+    @property
     def name(self) -> ProviderName:
         return self.config.name
 
@@ -73,7 +78,13 @@ class ScriptedProvider:
         return not self._script
 
     async def make_request(
-        self, request: AIRequest, *, model: str, timeout_secs: float, first_token_secs: float | None = None
+        self,
+        request: AIRequest,
+        *,
+        model: str,
+        timeout_secs: float,
+        first_token_secs: float | None = None,
+        tap: Tap | None = None,  # noqa: ARG002 (its answers come whole)
     ) -> AIResponse:
         """The next answer of the script. Raises ProviderError when that is a Failure."""
         self.asked.append(Asked(request, model, timeout_secs, first_token_secs))

@@ -17,15 +17,19 @@ import click
 from jurymast import __version__
 from jurymast.domain.errors import JurymastError
 from jurymast.faces.cli.alerts import alerts
+from jurymast.faces.cli.completion import completion
 from jurymast.faces.cli.config import config
 from jurymast.faces.cli.control import COMMANDS
 from jurymast.faces.cli.doctor import doctor
 from jurymast.faces.cli.drill import drill
 from jurymast.faces.cli.exchange import exchange
+from jurymast.faces.cli.export import export
 from jurymast.faces.cli.flatten import flatten
+from jurymast.faces.cli.gateway import gateway
 from jurymast.faces.cli.init import init
 from jurymast.faces.cli.models import models
 from jurymast.faces.cli.options import DATA_DIR, data_dir_option, json_option
+from jurymast.faces.cli.plot import plot
 from jurymast.faces.cli.record import record
 from jurymast.faces.cli.report import report
 from jurymast.faces.cli.rollout import rollout
@@ -210,9 +214,13 @@ cli.add_command(record)
 cli.add_command(init)
 cli.add_command(watch)
 cli.add_command(web)
+cli.add_command(gateway)
 cli.add_command(report)
+cli.add_command(export)
+cli.add_command(plot)
 cli.add_command(rollout)
 cli.add_command(config)
+cli.add_command(completion)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from jurymast.app.settings import load_settings
 from jurymast.app.supervisor import Supervisor
 from jurymast.app.watchdog import companion, outlives_the_bot
 from jurymast.app.wiring import Bot, build
-from jurymast.domain.errors import ConfigError, JurymastError
+from jurymast.domain.errors import ConfigError, JurymastError, PortTaken
 from jurymast.domain.events import (
     CycleFinished,
     Event,
@@ -89,8 +89,8 @@ async def _run(
     show = _shower(as_json)
     async with build(config, clock=SystemClock(), watch=show, account=account) as bot:
         with companion(config, watchdog_arguments):
-            async with _page(config) as page:
-                await _supervise(bot, cycles, as_json, show, page)
+            async with _page(config) as page, _gateway(bot) as gateway:
+                await _supervise(bot, cycles, as_json, show, page, gateway)
 
 
 @asynccontextmanager
@@ -112,7 +112,28 @@ async def _page(config: Config) -> AsyncIterator[str]:
         yield said
 
 
-async def _supervise(bot: Bot, cycles: int | None, as_json: bool, show: _Shower, page: str) -> None:
+@asynccontextmanager
+async def _gateway(bot: Bot) -> AsyncIterator[str]:
+    """The gateway beside the bot, where it is wanted; gives what to say of it. Raises ConfigError when it
+    would be open to strangers; a bot does not stop for want of a port."""
+    if not bot.config.gateway.enabled:
+        yield ""
+        return
+    from jurymast.faces.cli.gateway import settings_of
+    from jurymast.faces.gateway.server import serving
+
+    async with AsyncExitStack() as stack:
+        settings = settings_of(bot.config)
+        try:
+            said = await stack.enter_async_context(serving(bot.client, settings))
+        except PortTaken as error:
+            said = f"NONE: {error}"
+        yield said
+
+
+async def _supervise(
+    bot: Bot, cycles: int | None, as_json: bool, show: _Shower, page: str, gateway: str
+) -> None:
     supervisor = Supervisor(bot, cycles=cycles)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -124,7 +145,7 @@ async def _supervise(bot: Bot, cycles: int | None, as_json: bool, show: _Shower,
             show.to(view.add)
             await supervisor.run()
     else:
-        for line in [*banner(bot), f"page:       {page}"]:
+        for line in [*banner(bot), f"page:       {page}", *([f"gateway:    {gateway}"] if gateway else [])]:
             click.echo(line)
         await supervisor.run()
 

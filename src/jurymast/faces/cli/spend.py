@@ -11,7 +11,7 @@ import click
 
 from jurymast.faces.cli.options import DATA_DIR, data_dir_option, json_option
 
-BY: Final = ("provider", "model", "market", "rung", "purpose", "day")
+BY: Final = ("provider", "model", "market", "rung", "purpose", "client", "day")
 UNITS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 

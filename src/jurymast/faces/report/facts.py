@@ -14,6 +14,8 @@ from jurymast.domain.events import FailedOver, RunStarted
 from jurymast.domain.money import USD, Micros
 from jurymast.domain.provider import ProviderName
 from jurymast.domain.status import EmergencyMode, ProviderStatus
+from jurymast.faces.heartbeats import heartbeat
+from jurymast.faces.pictures import calibration, drawings
 from jurymast.journal.history import HistoryFile, Past, Span
 from jurymast.journal.queries import JournalReader
 from jurymast.policy.history import Incident, ProviderTally, Tally, total
@@ -21,16 +23,16 @@ from jurymast.policy.history import Incident, ProviderTally, Tally, total
 AVAILABILITY_AIM: Final = 0.999
 INCIDENTS_SHOWN: Final = 50
 FAILOVERS_SHOWN: Final = 50
-BARS: Final = 90
-"""Of a heartbeat: each is a share of the time told of."""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A report's facts, and the spans they are of, for plots."""
+    """A report's facts, the spans they are of, and what is drawn of them."""
 
     facts: dict[str, Any]
     spans: tuple[Span, ...]
+    drawings: dict[str, str]
+    """By name: see :mod:`jurymast.faces.pictures`."""
 
 
 def gather(data_dir: Path, *, until: datetime, days: float) -> Told:
@@ -75,9 +77,10 @@ def gather(data_dir: Path, *, until: datetime, days: float) -> Told:
         "failovers_total": whole.failovers,
         "spend_usd": _usd(whole.cost),
         "spend_uncertain_usd": _usd(sum(tally.uncertain for tally in whole.providers.values())),
+        "calibration": calibration(data_dir, since, until),
         "trading": _trading(whole, spans),
     }
-    return Told(facts, spans)
+    return Told(facts, spans, drawings(("latency", "spend", "equity"), data_dir, spans, since, until))
 
 
 def _decisions(whole: Tally) -> dict[str, Any]:
@@ -113,23 +116,6 @@ def _provider(
         "p99_secs": tally.quantile(0.99),
         "bars": heartbeat(spans, name, since, until),
     }
-
-
-def heartbeat(
-    spans: Sequence[Span], name: str, since: datetime, until: datetime, bars: int = BARS
-) -> list[float | None]:
-    """Uptime of a provider in equal parts of the time, oldest first; None where nothing is known.
-
-    A span counts to every part that it touches: a bar is no finer than the history behind it.
-    """
-    width = (until - since) / bars
-    parts: list[list[Tally]] = [[] for _ in range(bars)]
-    for span in spans:
-        first = max(0, (span.start - since) // width)
-        last = min(bars - 1, (span.start + span.length - since - timedelta(microseconds=1)) // width)
-        for part in range(first, last + 1):
-            parts[part].append(span.tally)
-    return [total(part).of(name).uptime if part else None for part in parts]
 
 
 def _incidents(past: Past, since: datetime, until: datetime) -> list[dict[str, Any]]:

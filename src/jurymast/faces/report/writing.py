@@ -8,7 +8,9 @@ from typing import Any, Final
 import jinja2
 
 from jurymast.faces import plots
-from jurymast.faces.report.facts import BARS, Told
+from jurymast.faces.heartbeats import BARS
+from jurymast.faces.pictures import reliability
+from jurymast.faces.report.facts import Told
 
 HOUR_SECS: Final = 3_600.0
 DAY_SECS: Final = 86_400.0
@@ -21,11 +23,6 @@ def html(told: Told) -> str:
     facts = told.facts
     since, until = datetime.fromisoformat(facts["since"]), datetime.fromisoformat(facts["until"])
     labels = _labels(since, until)
-    equity = [
-        (span.start.timestamp(), span.tally.equity / 1e6)
-        for span in told.spans
-        if span.tally.equity is not None
-    ]
     decisions = facts["decisions"]
     counts = decisions["by_rung"] | decisions["abstained"]
     asked = sum(counts.values())
@@ -40,9 +37,7 @@ def html(told: Told) -> str:
         modes=plots.shares(
             [(mode, share, _MODE_COLOURS.get(mode, "bad")) for mode, share in facts["modes"].items()]
         ),
-        equity=plots.line(
-            equity, unit="$", title="equity", dated=[facts["since"][:10], facts["until"][:10]]
-        ),
+        drawn=told.drawings | {"calibration": reliability(facts["calibration"])},
     )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ from jurymast.domain.provider import (
     Billing,
     Failure,
     FailureKind,
+    Format,
     Message,
     ModelInfo,
     ProviderConfig,
@@ -47,7 +48,7 @@ from jurymast.intelligence.providers.reading import StreamLimits, read_stream
 from jurymast.intelligence.providers.transport import AiohttpTransport, Stage, TransportError
 from jurymast.intelligence.providers.wire import Completion, Wire, decode_object
 from jurymast.policy.failures import BILLING, classify_reply
-from jurymast.ports import HttpReply, TimeLimits, Transport
+from jurymast.ports import HttpReply, Tap, TimeLimits, Transport
 
 CONNECT_SECS_MAX: Final = 5.0
 SLOT_SHARE: Final = 0.5
@@ -90,6 +91,7 @@ class _Answer:
     request_bytes: int
     first_token_secs: float | None
     simulated: bool
+    raw: bytes
 
 
 class BaseProvider:
@@ -135,8 +137,18 @@ class BaseProvider:
     def name(self) -> ProviderName:
         return self.config.name
 
+    @property
+    def format(self) -> Format:
+        return self.wire.format
+
     async def make_request(
-        self, request: AIRequest, *, model: str, timeout_secs: float, first_token_secs: float | None = None
+        self,
+        request: AIRequest,
+        *,
+        model: str,
+        timeout_secs: float,
+        first_token_secs: float | None = None,
+        tap: Tap | None = None,
     ) -> AIResponse:
         """Ask once. Raises ProviderError only.
 
@@ -159,7 +171,7 @@ class BaseProvider:
             detail = f"all {self.config.max_concurrent} slots stayed busy for {waited_secs:.3g} s"
             raise self._failed(model, _unsent(FailureKind.BUSY, detail)) from None
         try:
-            answer = await self._ask(request, model, deadline, first_token_secs)
+            answer = await self._ask(request, model, deadline, first_token_secs, tap)
         except TransportError as error:
             raise self._failed(model, _failure_below_http(error)) from error
         finally:
@@ -230,11 +242,18 @@ class BaseProvider:
         return model
 
     async def _ask(
-        self, request: AIRequest, model: str, deadline: float, first_token_secs: float | None
+        self,
+        request: AIRequest,
+        model: str,
+        deadline: float,
+        first_token_secs: float | None,
+        tap: Tap | None,
     ) -> _Answer | Failure:
         model = await self._model_id(model, deadline)
+        verbatim = request.verbatim is not None
+        streamed = self.config.stream if request.verbatim is None else request.verbatim.stream
         try:
-            body = self.wire.encode(request, model, stream=self.config.stream)
+            body = self.wire.encode(request, model, stream=streamed)
         except ValueError as error:
             return _unsent(FailureKind.BAD_REQUEST, f"the request can't be encoded: {error}")
         timeout_secs = deadline - _now()
@@ -247,22 +266,23 @@ class BaseProvider:
         limits = TimeLimits(
             total=timeout_secs,
             connect=min(CONNECT_SECS_MAX, first_token_secs),
-            first_byte=first_token_secs if self.config.stream and first_token_secs < math.inf else None,
+            first_byte=first_token_secs if streamed and first_token_secs < math.inf else None,
             # A stream's gaps are timed by its tokens: see reading.
-            idle=None if self.config.stream else idle_secs,
+            idle=None if streamed else idle_secs,
         )
         sent_at = _now()
         async with self._transport.send("POST", self._url, self._headers, body, limits) as reply:
             if not 200 <= reply.status < 300:
                 return _classify(reply, await _error_body(reply, idle_secs))
-            first_token_at = None
+            first_token_at, raw = None, b""
             if "text/event-stream" in reply.headers.get("content-type", ""):
                 stream_limits = _stream_limits(sent_at + first_token_secs, idle_secs, timeout_secs, deadline)
                 outcome, first_token_at = await read_stream(
-                    reply, self.wire.stream(), stream_limits, self._alarms
+                    reply, self.wire.stream(verbatim=verbatim), stream_limits, self._alarms, tap
                 )
             else:
-                outcome = self.wire.decode(await reply.read())
+                raw = await reply.read()
+                outcome = self.wire.decode(raw, verbatim=verbatim)
         if isinstance(outcome, Failure):
             return outcome
         return _Answer(
@@ -271,6 +291,7 @@ class BaseProvider:
             request_bytes=len(body),
             first_token_secs=None if first_token_at is None else first_token_at - sent_at,
             simulated=self.config.simulated or SIMULATED_HEADER in reply.headers,
+            raw=raw if verbatim else b"",
         )
 
     def _response(self, answer: _Answer, request: AIRequest, latency_secs: float) -> AIResponse:
@@ -288,6 +309,7 @@ class BaseProvider:
             first_token_secs=answer.first_token_secs,
             finish_reason=completion.finish_reason,
             simulated=answer.simulated,
+            raw=answer.raw,
         )
 
     def _cost(self, completion: Completion, usage: Usage, model: str) -> Micros:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from jurymast.domain.money import Micros
-from jurymast.domain.provider import AIRequest, Failure, FailureKind, Secret, Usage
+from jurymast.domain.provider import AIRequest, Failure, FailureKind, Format, Secret, Usage
 from jurymast.intelligence.providers.wire import (
     Completion,
     count,
@@ -35,6 +35,8 @@ _FINISHES: Final[Mapping[str, FailureKind | None]] = {
     "length": FailureKind.TRUNCATED,
     "content_filter": FailureKind.CONTENT_FILTER,
 }
+_CALLED: Final = frozenset({"tool_calls", "function_call"})
+_LIMITS: Final = ("max_tokens", "max_completion_tokens")
 
 
 class Dialect(StrEnum):
@@ -49,6 +51,7 @@ class ChatWire:
     """Chat completions in one dialect."""
 
     path = "/chat/completions"
+    format = Format.CHAT
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -62,14 +65,16 @@ class ChatWire:
         return headers
 
     def encode(self, request: AIRequest, model: str, *, stream: bool) -> bytes:
-        limit = "max_tokens" if self._dialect is Dialect.LOCAL else "max_completion_tokens"
-        body: dict[str, Any] = {
-            "model": model,
-            "messages": [{"role": turn.role, "content": turn.content} for turn in request.messages],
-            limit: request.max_output_tokens,
-        }
+        body: dict[str, Any]
+        if request.verbatim is not None:
+            told = request.verbatim.bodies[Format.CHAT]
+            body = {"model": model, **{name: told[name] for name in told if name not in _LIMITS}}
+        else:
+            messages = [{"role": turn.role, "content": turn.content} for turn in request.messages]
+            body = {"model": model, "messages": messages}
+        body[_LIMITS[self._dialect is not Dialect.LOCAL]] = request.max_output_tokens
         if self._dialect is Dialect.OPENAI:
-            body["store"] = False
+            body.setdefault("store", False)
         if request.schema is not None:
             body["response_format"] = {
                 "type": "json_schema",
@@ -83,7 +88,7 @@ class ChatWire:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         return msgspec.json.encode(body)
 
-    def decode(self, body: bytes) -> Completion | Failure:
+    def decode(self, body: bytes, *, verbatim: bool = False) -> Completion | Failure:
         reply = decode_object(body)
         if reply is None or reply.get("error") or reply.get("object") == "error":
             return stated_error(body)
@@ -99,21 +104,25 @@ class ChatWire:
             served_model=reply.get("model"),
             usage=usage,
             billed=billed,
+            called=bool(message.get("tool_calls")),
+            verbatim=verbatim,
         )
 
-    def stream(self) -> ChatStream:
-        return ChatStream()
+    def stream(self, *, verbatim: bool = False) -> ChatStream:
+        return ChatStream(verbatim=verbatim)
 
 
 class ChatStream:
     """Follows one streamed chat completion."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, verbatim: bool = False) -> None:
         self.started = False
         self.progress = 0
         self.answered = False
         self.closed = False
-        self._texts: list[str] = []
+        self.texts: list[str] = []
+        self._verbatim = verbatim
+        self._called = False
         self._refusals: list[str] = []
         self._finish: object = None
         self._served_model: object = None
@@ -145,14 +154,16 @@ class ChatStream:
         if self.closed and not self.started:
             return unusable(FailureKind.EMPTY, "the stream was closed without an answer", _usage(self._usage))
         if not self.answered:
-            return cut(f"the stream ended without a finish reason after {len(self._texts)} pieces")
+            return cut(f"the stream ended without a finish reason after {len(self.texts)} pieces")
         return _judge(
-            text="".join(self._texts),
+            text="".join(self.texts),
             refusal="".join(self._refusals),
             finish=self._finish,
             served_model=self._served_model,
             usage=_usage(self._usage),
             billed=_billed(self._usage),
+            called=self._called,
+            verbatim=self._verbatim,
         )
 
     def _take(self, choice: Mapping[str, Any]) -> None:
@@ -160,10 +171,13 @@ class ChatStream:
         text, refusal = delta.get("content"), delta.get("refusal")
         thought = delta.get("reasoning_content") or delta.get("reasoning")
         if isinstance(text, str) and text:
-            self._texts.append(text)
+            self.texts.append(text)
         if isinstance(refusal, str) and refusal:
             self._refusals.append(refusal)
         self.progress += sum(_size(piece) for piece in (text, refusal, thought))
+        if calls := delta.get("tool_calls"):
+            self._called = True
+            self.progress += len(str(calls))
         self.started = self.started or self.progress > 0
         if choice.get("finish_reason"):
             self._finish = choice["finish_reason"]
@@ -178,8 +192,14 @@ def _judge(
     served_model: object,
     usage: Usage | None,
     billed: Micros | None,
+    called: bool,
+    verbatim: bool,
 ) -> Completion | Failure:
-    if not isinstance(finish, str) or finish not in _FINISHES:
+    model = served_model if isinstance(served_model, str) else ""
+    if verbatim and isinstance(finish, str) and (finish in _FINISHES or finish in _CALLED):
+        if text or refusal or called or finish != "stop":
+            return Completion(text if isinstance(text, str) else "", model, usage, finish, billed)
+    elif not isinstance(finish, str) or finish not in _FINISHES:
         return unusable(FailureKind.MALFORMED, f"unknown finish reason {finish!r:.60}", usage)
     if refusal:
         return unusable(FailureKind.CONTENT_FILTER, f"the model refused: {refusal!s:.200}", usage)
@@ -188,7 +208,6 @@ def _judge(
         return unusable(kind, f"finished by {finish}", usage)
     if not isinstance(text, str) or not text.strip():
         return unusable(FailureKind.EMPTY, "the answer has no text", usage)
-    model = served_model if isinstance(served_model, str) else ""
     return Completion(text, model, usage, finish, billed)
 
 

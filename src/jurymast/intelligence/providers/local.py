@@ -18,6 +18,7 @@ from jurymast.domain.provider import (
 )
 from jurymast.intelligence.providers.base import BaseProvider
 from jurymast.intelligence.providers.chat_wire import ChatWire, Dialect
+from jurymast.ports import Tap
 
 AUTO: Final = "auto"
 """The configured name that stands for whatever the server lists first."""
@@ -36,11 +37,17 @@ class LocalProvider(BaseProvider):
     _listed_model: str | None = None
 
     async def make_request(
-        self, request: AIRequest, *, model: str, timeout_secs: float, first_token_secs: float | None = None
+        self,
+        request: AIRequest,
+        *,
+        model: str,
+        timeout_secs: float,
+        first_token_secs: float | None = None,
+        tap: Tap | None = None,
     ) -> AIResponse:
         try:
             return await super().make_request(
-                request, model=model, timeout_secs=timeout_secs, first_token_secs=first_token_secs
+                request, model=model, timeout_secs=timeout_secs, first_token_secs=first_token_secs, tap=tap
             )
         except ProviderError as error:
             if error.failure.kind in {FailureKind.MODEL_GONE, FailureKind.CONNECT}:

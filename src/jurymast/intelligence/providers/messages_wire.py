@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jurymast.domain.provider import AIRequest, Billing, Failure, FailureKind, Secret, Usage
+from jurymast.domain.provider import AIRequest, Billing, Failure, FailureKind, Format, Secret, Usage
 from jurymast.intelligence.providers.wire import (
     Completion,
     count,
@@ -37,18 +37,25 @@ _STOPS: Final[Mapping[str, FailureKind | None]] = {
     "model_context_window_exceeded": FailureKind.CONTEXT_LENGTH,
     "refusal": FailureKind.CONTENT_FILTER,
 }
+_WORDLESS: Final = frozenset({"tool_use", "max_tokens", "refusal", "pause_turn"})
+"""Ends of an answer that may have no text and is one all the same, to another program."""
 
 
 class MessagesWire:
     """Anthropic messages."""
 
     path = "/messages"
+    format = Format.MESSAGES
 
     def headers(self, api_key: Secret) -> dict[str, str]:
         # A bearer token, as the vendor's SDK sends it since this version; x-api-key is the older way.
         return {"authorization": f"Bearer {api_key.value}", "anthropic-version": API_VERSION}
 
     def encode(self, request: AIRequest, model: str, *, stream: bool) -> bytes:
+        if request.verbatim is not None:
+            told = request.verbatim.bodies[Format.MESSAGES]
+            own = {"model": model, "max_tokens": request.max_output_tokens}
+            return msgspec.json.encode({**told, **own, **({"stream": True} if stream else {})})
         body: dict[str, Any] = {
             "model": model,
             "max_tokens": request.max_output_tokens,
@@ -66,31 +73,34 @@ class MessagesWire:
             body["stream"] = True
         return msgspec.json.encode(body)
 
-    def decode(self, body: bytes) -> Completion | Failure:
+    def decode(self, body: bytes, *, verbatim: bool = False) -> Completion | Failure:
         reply = decode_object(body)
         if reply is None or reply.get("error"):
             return stated_error(body)
-        blocks = reply.get("content")
-        texts = [
-            block.get("text", "")
-            for block in (blocks if isinstance(blocks, list) else [])
-            if isinstance(block, dict) and block.get("type") == "text"
-        ]
-        return _judge(texts, reply.get("stop_reason"), reply.get("model"), section(reply.get("usage")))
+        content = reply.get("content")
+        blocks = [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+        return _judge(
+            [block.get("text", "") for block in blocks if block.get("type") == "text"],
+            reply.get("stop_reason"),
+            reply.get("model"),
+            section(reply.get("usage")),
+            verbatim=verbatim,
+        )
 
-    def stream(self) -> MessagesStream:
-        return MessagesStream()
+    def stream(self, *, verbatim: bool = False) -> MessagesStream:
+        return MessagesStream(verbatim=verbatim)
 
 
 class MessagesStream:
     """Follows one streamed message."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, verbatim: bool = False) -> None:
         self.started = False
         self.progress = 0
         self.answered = False
         self.closed = False
-        self._texts: list[object] = []
+        self.texts: list[str] = []
+        self._verbatim = verbatim
         self._stop: object = None
         self._served_model: object = None
         self._usage: dict[str, Any] = {}
@@ -111,8 +121,8 @@ class MessagesStream:
         if self._failure is not None:
             return self._failure
         if not self.answered:
-            return cut(f"the stream ended without message_stop after {len(self._texts)} pieces")
-        return _judge(self._texts, self._stop, self._served_model, self._usage)
+            return cut(f"the stream ended without message_stop after {len(self.texts)} pieces")
+        return _judge(self.texts, self._stop, self._served_model, self._usage, verbatim=self._verbatim)
 
     def _take(self, event: Mapping[str, Any]) -> None:
         kind = event.get("type")
@@ -123,8 +133,8 @@ class MessagesStream:
                 len(piece) for field, piece in delta.items() if field != "type" and isinstance(piece, str)
             )
             self.started = self.started or self.progress > 0
-            if delta.get("type") == "text_delta":
-                self._texts.append(delta.get("text"))
+            if delta.get("type") == "text_delta" and isinstance(text := delta.get("text"), str):
+                self.texts.append(text)
         elif kind == "message_start":
             message = section(event.get("message"))
             self._served_model = message.get("model")
@@ -138,9 +148,12 @@ class MessagesStream:
 
 
 def _judge(
-    texts: list[Any], stop: object, served_model: object, stated_usage: Mapping[str, Any]
+    texts: list[Any], stop: object, served_model: object, stated_usage: Mapping[str, Any], *, verbatim: bool
 ) -> Completion | Failure:
     usage = _usage(stated_usage)
+    model, text = served_model if isinstance(served_model, str) else "", _joined(texts)
+    if verbatim and isinstance(stop, str) and (text.strip() or stop in _WORDLESS):
+        return Completion(text, model, usage, stop)
     if stop == "refusal" and usage is not None and usage.output == 0:
         return Failure(FailureKind.CONTENT_FILTER, "refused unread", Billing.NOT_BILLED, status=200)
     if not isinstance(stop, str) or stop not in _STOPS:
@@ -148,10 +161,13 @@ def _judge(
     kind = _STOPS[stop]
     if kind is not None:
         return unusable(kind, f"stopped by {stop}", usage)
-    text = "".join(piece for piece in texts if isinstance(piece, str))
     if not text.strip():
         return unusable(FailureKind.EMPTY, "the answer has no text", usage)
-    return Completion(text, served_model if isinstance(served_model, str) else "", usage, stop)
+    return Completion(text, model, usage, stop)
+
+
+def _joined(texts: list[Any]) -> str:
+    return "".join(piece for piece in texts if isinstance(piece, str))
 
 
 def _usage(stated: Mapping[str, Any]) -> Usage | None:

@@ -21,7 +21,7 @@ from jurymast.intelligence.alarms import Alarms, Timer
 from jurymast.intelligence.providers.transport import TransportError
 from jurymast.intelligence.providers.wire import Completion, StreamDecoder
 from jurymast.policy.failures import BILLING
-from jurymast.ports import HttpReply
+from jurymast.ports import HttpReply, Tap
 
 LATE_USAGE_SECS: Final = 2.0
 DRAIN_SECS: Final = 0.1
@@ -82,7 +82,7 @@ class _Watch:
 
 
 async def read_stream(
-    reply: HttpReply, decoder: StreamDecoder, limits: StreamLimits, alarms: Alarms
+    reply: HttpReply, decoder: StreamDecoder, limits: StreamLimits, alarms: Alarms, tap: Tap | None = None
 ) -> tuple[Completion | Failure, float | None]:
     """What a stream amounts to, and when its first token came.
 
@@ -95,6 +95,8 @@ async def read_stream(
         with Timer(watch.until, alarms) as timer:
             async for line in reply.lines():
                 decoder.feed(line)
+                if tap is not None:
+                    tap(line, decoder.texts, started=decoder.started)
                 if decoder.closed and not decoder.answered:
                     break
                 if not decoder.started:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from jurymast.domain.money import Micros
-from jurymast.domain.provider import AIRequest, Billing, Failure, FailureKind, Secret, Usage
+from jurymast.domain.provider import AIRequest, Billing, Failure, FailureKind, Format, Secret, Usage
 from jurymast.policy.failures import BILLING, classify_body
 
 
@@ -29,7 +29,7 @@ class Completion:
 
 
 class StreamDecoder(Protocol):
-    """Follows one stream of server-sent events, line by line.
+    """Follows one stream of server-sent events, line by line. ``texts`` are the pieces of the answer so far.
 
     ``started``: a token has arrived, visible or of reasoning. ``progress``: characters of them so far, at
     least one for each piece. ``answered``: the answer is complete, only usage may follow. ``closed``:
@@ -38,6 +38,7 @@ class StreamDecoder(Protocol):
 
     started: bool
     progress: int
+    texts: list[str]
     answered: bool
     closed: bool
 
@@ -49,10 +50,17 @@ class StreamDecoder(Protocol):
 
 
 class Wire(Protocol):
-    """One vendor's dialect of one format. ``path`` follows the base URL."""
+    """One vendor's dialect of one format. ``path`` follows the base URL.
+
+    ``verbatim`` says that the answer is for another program, which knows what a tool's call, a refusal or
+    an answer cut by its own limit is: these are answers then.
+    """
 
     @property
     def path(self) -> str: ...
+
+    @property
+    def format(self) -> Format: ...
 
     def headers(self, api_key: Secret) -> dict[str, str]: ...
 
@@ -60,9 +68,9 @@ class Wire(Protocol):
         """The request body. Raises ValueError when text is not valid Unicode."""
         ...
 
-    def decode(self, body: bytes) -> Completion | Failure: ...
+    def decode(self, body: bytes, *, verbatim: bool = False) -> Completion | Failure: ...
 
-    def stream(self) -> StreamDecoder: ...
+    def stream(self, *, verbatim: bool = False) -> StreamDecoder: ...
 
 
 _encoded: tuple[Mapping[str, Any], msgspec.Raw] | None = None

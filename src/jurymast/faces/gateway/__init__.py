@@ -1,0 +1,1 @@
+"""A door for other programs: the vendors' own APIs, answered by whoever is well."""
