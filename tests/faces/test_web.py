@@ -13,14 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
 from bot_world import bot, present, says
 from browser import browsing, found
 from history_world import decided
+from jurymast.app.alerts import AlertState
 from jurymast.app.clock import SystemClock
 from jurymast.app.control import ControlFile
+from jurymast.domain.decision import ForecastRecord
 from jurymast.domain.errors import JurymastError
+from jurymast.domain.events import ForecastScored
+from jurymast.domain.provider import ProviderName, Tier
 from jurymast.domain.status import (
     EmergencyMode,
     TradingState,
@@ -28,6 +33,8 @@ from jurymast.domain.status import (
 from jurymast.faces.web.access import COOKIE, TOKEN_FILE, Access, is_loopback, own_page, token_of
 from jurymast.faces.web.pages import SECTIONS
 from jurymast.faces.web.server import HEADERS, serving
+from jurymast.policy.alert_signals import Level
+from jurymast.policy.alerts import Alerts, Trouble
 
 TOKEN = "a-token-of-good-length"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -82,6 +89,54 @@ async def test_facts_for_programs(tmp_path: Path) -> None:
                 assert reply.status == 200
         async with session.get(f"{url}/health") as reply:
             assert (reply.status, await reply.json()) == (503, {"running": False, "fresh": True})
+
+
+async def test_open_alerts_are_shown_and_taken_on(tmp_path: Path) -> None:
+    """Worst first, escaped, with the words that take one on; a button does it too, for who has the token."""
+    now = datetime.now(UTC)
+    down = Trouble("provider:xai", Level.WARNING, "xai is <down>", now, True, now, opened_at=now)
+    nobody = Trouble("nobody", Level.CRITICAL, "no provider answers", now, True, now, opened_at=now, count=3)
+    coming = Trouble("budget", Level.WARNING, "not told of yet", now, True, now)
+    state = AlertState(alerts=Alerts({each.cause: each for each in (down, nobody, coming)}))
+    (tmp_path / "alerts.json").write_bytes(msgspec.json.encode(state))
+    async with bot(tmp_path), page(tmp_path) as (session, url):
+        async with session.get(url) as reply:
+            text = await reply.text()
+        assert text.index("no provider answers") < text.index("xai is &lt;down&gt;")
+        assert f"jurymast alerts ack {nobody.id}" in text
+        assert "3 times" in text
+        assert "not told of yet" not in text
+        async with session.get(f"{url}/api/state") as reply:
+            assert [each["cause"] for each in (await reply.json())["alerts"]] == ["nobody", "provider:xai"]
+        async with session.get(f"{url}/status") as reply:
+            assert "no provider answers" not in await reply.text()
+        for wanted, status, left in (
+            ({"id": "unknown"}, 400, set()),
+            ({"id": down.id}, 303, {down.id}),
+            ({}, 303, {down.id, nobody.id}),
+        ):  # fmt: skip
+            async with session.post(
+                f"{url}/control/ack", data={"confirm": "yes", **wanted}, headers=BEARER, allow_redirects=False
+            ) as reply:
+                assert reply.status == status
+            acks = tmp_path / "alerts-ack"
+            assert ({each.name for each in acks.iterdir()} if acks.exists() else set()) == left
+        async with session.post(f"{url}/control/ack", data={"confirm": "yes"}) as reply:
+            assert reply.status == 403
+
+
+async def test_what_models_said_is_drawn_against_what_came(tmp_path: Path) -> None:
+    """Once forecasts have resolved; before there is no empty picture."""
+    async with bot(tmp_path) as journal, page(tmp_path) as (session, url), session.get(url) as reply:
+        assert "against how often it came" not in await reply.text()
+    at = datetime.now(UTC)
+    record = ForecastRecord("Q", "Q", "world", ProviderName.XAI, "m", Tier.MID, 70, 500_000, 0.1, 0.7, at, at)
+    async with bot(tmp_path) as journal, page(tmp_path) as (session, url):
+        await journal.append(ForecastScored(at=at, record=record, yes=True))
+        async with session.get(url) as reply:
+            text = await reply.text()
+        assert "against how often it came" in text
+        assert "said 70%, came 100%, 1 forecasts" in text
 
 
 async def test_without_a_bot_it_says_so(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from jurymast.app import alerts
 from jurymast.app.clock import SystemClock
 from jurymast.app.control import ControlFile
+from jurymast.domain.errors import ControlUnwritable
 from jurymast.domain.provider import ProviderName
 from jurymast.domain.status import EmergencyMode, TradingState
 from jurymast.policy import demands as rules
@@ -28,6 +30,9 @@ def carry_out(directory: Path, action: str, form: Form) -> None:
     """Change what is demanded. Raises Refused, or ControlUnwritable from the file."""
     if form.get("confirm") != CONFIRMED:
         raise Refused("it was not confirmed")
+    if action == "ack":
+        _acknowledge(directory, form.get("id", "").strip())
+        return
     control = ControlFile(directory, SystemClock())
     if action == "halt":
         control.halt(form.get("reason") or "halted on the web page")
@@ -42,6 +47,17 @@ def carry_out(directory: Path, action: str, form: Form) -> None:
         control.change(change(form))
     except ValueError as error:
         raise Refused(str(error)) from None
+
+
+def _acknowledge(directory: Path, wanted: str) -> None:
+    """Take on one open alert, or all of them. Raises Refused, ControlUnwritable."""
+    found = {trouble.id for trouble in (alerts.read(directory) or alerts.AlertState()).alerts.open}
+    if wanted and wanted not in found:
+        raise Refused(f"no open alert has the id {wanted:.64}")
+    try:
+        alerts.acknowledge(directory, {wanted} if wanted else found)
+    except OSError as error:
+        raise ControlUnwritable(f"nothing is acknowledged: {error.strerror}") from error
 
 
 def _floor(form: Form, *, work_down: bool) -> Callable[[Demands], Demands]:

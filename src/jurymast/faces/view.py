@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from jurymast.app import live
+from jurymast.app import alerts, live
 from jurymast.app.clock import SystemClock
 from jurymast.app.control import ControlFile
 from jurymast.app.live import Live
@@ -34,9 +34,11 @@ from jurymast.domain.provider import ProviderName
 from jurymast.domain.status import EmergencyMode, ProviderStatus, RouteReport, RouteState, TradingState
 from jurymast.faces.cli.narration import describe
 from jurymast.faces.heartbeats import heartbeat
+from jurymast.faces.pictures import calibration
 from jurymast.journal import codec
 from jurymast.journal.history import HistoryFile, Past
 from jurymast.journal.queries import JournalReader
+from jurymast.policy.alerts import Trouble
 from jurymast.policy.demands import sentences
 from jurymast.policy.history import Present, ProviderTally, Tally, total
 
@@ -95,6 +97,9 @@ class View:
     failovers: tuple[FailedOver, ...]
     events: tuple[tuple[datetime, str, str], ...]
     simulated: tuple[str, ...]
+    alerts: tuple[Trouble, ...] = ()
+    """Open ones, worst first."""
+    calibration: tuple[dict[str, Any], ...] = ()
 
     @property
     def stale(self) -> bool:
@@ -157,6 +162,7 @@ class Viewer:
         self._control = ControlFile(directory, SystemClock())
         self._history = HistoryFile(directory / "journal.db")
         self._pasts: dict[str, tuple[datetime, Past]] = {}
+        self._calibrations: dict[str, tuple[datetime, tuple[dict[str, Any], ...]]] = {}
 
     def view(self, span: str = "24h") -> View:
         """How things stand now; without a journal as well."""
@@ -203,7 +209,16 @@ class Viewer:
             failovers=tuple(row.event for row in failovers if isinstance(row.event, FailedOver)),
             events=tuple(_lines(row.event for row in feed)),
             simulated=started.simulated if started else (),
+            alerts=(alerts.read(self.directory) or alerts.AlertState()).alerts.open,
+            calibration=self._calibration(span, now),
         )
+
+    def _calibration(self, span: str, now: datetime) -> tuple[dict[str, Any], ...]:
+        kept = self._calibrations.get(span)
+        if kept is None or (now - kept[0]).total_seconds() > PAST_SECS:
+            rows = tuple(calibration(self.directory, now - SPANS[span], now))
+            kept = self._calibrations[span] = now, rows
+        return kept[1]
 
     def _past(self, span: str, now: datetime) -> Past:
         kept = self._pasts.get(span)

@@ -15,6 +15,7 @@ from jurymast.domain.provider import ProviderName
 from jurymast.domain.status import EmergencyMode, ProviderStatus
 from jurymast.faces import plots
 from jurymast.faces.cli import reading
+from jurymast.faces.pictures import reliability
 from jurymast.faces.report.writing import duration
 from jurymast.faces.view import SPANS, View
 
@@ -40,6 +41,8 @@ _TONES: Final = {
     "open": "bad",
     "latched": "bad",
     "isolated": "bad",
+    "warning": "warn",
+    "critical": "bad",
 }
 _BADGE_COLOURS: Final = {"good": "#2f8f6b", "warn": "#b9851f", "bad": "#c2483b", "quiet": "#7b8790"}
 
@@ -81,6 +84,7 @@ class Pages:
             "equity": _equity(view),
             "latency": _latency(view),
             "spend": _spend(view),
+            "calibration": reliability(view.calibration),
         }
         return {name: self._render(f"{name}.html.j2", view=view, **marks) for name in SECTIONS}
 
@@ -111,6 +115,17 @@ class Pages:
             "sentence": view.sentence,
             "may": view.may,
             "by_hand": list(view.demands),
+            "alerts": [
+                {
+                    "id": each.id,
+                    "level": each.level,
+                    "cause": each.cause,
+                    "text": each.text,
+                    "since": each.since.isoformat(),
+                    "acknowledged": each.acknowledged_at is not None,
+                }
+                for each in view.alerts
+            ],
             "availability": view.whole.availability,
             "spend_usd": view.whole.cost / USD,
             "equity_usd": view.cycle.equity / USD if view.cycle else None,
