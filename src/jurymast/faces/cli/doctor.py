@@ -15,17 +15,31 @@ from jurymast.faces.cli.options import data_dir_option, json_option
 
 @click.command()
 @click.option("--config", "config_file", type=click.Path(path_type=Path, dir_okay=False), help="TOML file.")
+@click.option("--spend", is_flag=True, help="Put one real question to every model, within the day's budget.")
 @data_dir_option
 @json_option
-def doctor(config_file: Path | None, data_dir: Path | None, as_json: bool) -> None:
-    """Look at disk, journal, demands, models, keys, clock and schema; reads only. Exit code 1 when a check
-    failed."""
+def doctor(config_file: Path | None, spend: bool, data_dir: Path | None, as_json: bool) -> None:
+    """Look at disk, journal, demands, ports, models, alerts, keys, clock and schema; each row has its cure.
+
+    Reads only, and asks vendors and exchange what costs nothing. With --spend every model answers one real
+    question, and its answer must be a forecast: about what a decision costs, for each. Exit code 1 when a
+    check failed.
+
+    \b
+    Examples:
+      jurymast doctor --config bot.toml
+      jurymast doctor --config bot.toml --spend
+    """
     from jurymast.app.clock import SystemClock
     from jurymast.app.doctor import Health, examine
+    from jurymast.app.trials import answers, ports
     from jurymast.faces.cli.running import load_config
 
     config = load_config(config_file, data_dir=data_dir, seed=None, weather=None)
-    checks = asyncio.run(examine(config, clock=SystemClock()))
+    clock = SystemClock()
+    checks = [*asyncio.run(examine(config, clock=clock)), *ports(config)]
+    if spend:
+        checks += asyncio.run(answers(config, clock=clock))
     if as_json:
         click.echo(json.dumps([asdict(check) for check in checks]))
     for check in () if as_json else checks:
