@@ -47,11 +47,12 @@ from jurymast.journal.sqlite import SqliteJournal
 from jurymast.policy.emergency import TABLE
 from jurymast.policy.judges import Trading
 from jurymast.policy.screening import screen
-from jurymast.trading.cycle import CycleSettings, TradingCycle
+from jurymast.trading.cycle import TradingCycle
 from jurymast.trading.gateway import Gateway
 from jurymast.trading.portfolio import Portfolio
 from jurymast.trading.reconcile import Reconciler
 from jurymast.trading.recorder import Recorder
+from jurymast.trading.settings import CycleSettings
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 MARKETS_MAX = 100_000

@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from jurymast.app.config import Config
+from jurymast.app.reload import tunable
 from jurymast.app.settings import REQUIRED, Described, describe
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "settings.md"
@@ -22,6 +23,10 @@ An unknown key, a wrong type or a value out of bounds stops the start, with its 
 Keys never stand in the file: they come from the environment or from a file of their own. NAME stands for a
 name of yours, or for the host that a key is for (embedded, demo, production); tables that are
 alike are shown once.
+
+A running bot looks at its file once a second. What is marked with * is taken over then, and told of in the
+journal; the rest waits for a restart. A file that a start would refuse changes nothing, and is an alert until
+it is mended.
 """
 
 
@@ -51,10 +56,9 @@ def page() -> str:
     parts = [HEAD]
     for section, rows in groupby([*describe(Config()), *named_tables(Config())], key=section_of):
         parts.append(f"\n## [{section}]\n\n| key | default | unit | |\n|---|---|---|---|\n")
-        parts += [
-            f"| `{row.path.rpartition('.')[2]}` | `{row.value or '(empty)'}` | {row.unit} | {row.doc} |\n"
-            for row in rows
-        ]
+        for row in rows:
+            key = f"`{row.path.rpartition('.')[2]}`{' *' if tunable(row.path) else ''}"
+            parts.append(f"| {key} | `{row.value or '(empty)'}` | {row.unit} | {row.doc} |\n")
     return "".join(parts)
 
 

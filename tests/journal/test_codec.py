@@ -132,6 +132,7 @@ def test_kinds_are_stable() -> None:
         "run_started",
         "run_stopped",
         "second_opinion_given",
+        "settings_reloaded",
         "shadow_answered",
         "size_share_changed",
         "state_changed",

@@ -28,8 +28,8 @@ from jurymast.domain.order import OrderIntent, OrderStatus, Purpose
 from jurymast.domain.status import EmergencyMode, TradingState
 from jurymast.policy.emergency import TABLE
 from jurymast.policy.risk import RiskSettings
-from jurymast.trading.cycle import CycleSettings
 from jurymast.trading.gateway import RESOLVE_TRIES, client_order_id
+from jurymast.trading.settings import CycleSettings
 
 ACTIVE, REDUCING, HALTED = TradingState
 TEN = tuple(question(f"Q-{place}") for place in range(10))

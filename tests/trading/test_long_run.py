@@ -31,7 +31,7 @@ from jurymast.policy.emergency import TABLE
 from jurymast.policy.exits import ExitSettings
 from jurymast.ports import Clock
 from jurymast.testing.clock import FakeClock
-from jurymast.trading.cycle import CycleSettings
+from jurymast.trading.settings import CycleSettings
 
 CYCLES = 40
 STEP_SECS = (1_800.0, 8 * 3_600.0)

@@ -13,7 +13,7 @@ from jurymast.domain.status import EmergencyMode, TradingState
 from jurymast.exchange.paths import PricePath
 from jurymast.exchange.questions import Question, load_bundle
 from jurymast.lab.rig import Rig, rig
-from jurymast.trading.cycle import CycleSettings
+from jurymast.trading.settings import CycleSettings
 
 CYCLE_SECS = 60.0
 SETTINGS = CycleSettings(decision_deadline_secs=5.0, decisions_max=6, ask_again_secs=300.0)

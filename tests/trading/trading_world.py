@@ -59,11 +59,12 @@ from jurymast.policy.judges import Trading
 from jurymast.ports import Clock, Journal
 from jurymast.testing.clock import FakeClock
 from jurymast.testing.journal import MemoryJournal
-from jurymast.trading.cycle import CycleSettings, Judge, TradingCycle
+from jurymast.trading.cycle import Judge, TradingCycle
 from jurymast.trading.gateway import Gateway
 from jurymast.trading.portfolio import BOOK_EVENTS, Portfolio
 from jurymast.trading.reconcile import Reconciler
 from jurymast.trading.recorder import Recorder
+from jurymast.trading.settings import CycleSettings
 from order_world import order_intent
 
 START = question_world.START

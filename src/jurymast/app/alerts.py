@@ -101,6 +101,11 @@ class AlertKeeper:
         landed = {name: replace(box, flying=frozenset()) for name, box in self._kept.inboxes.items()}
         self.state = replace(self._kept, inboxes=landed)
 
+    def tune(self) -> None:
+        """Go by the bot's settings as they are now."""
+        self._rules = self._bot.config.alerts.rules
+        self._contacts = {contact.name: contact for contact in self._bot.config.alerts.people}
+
     async def run(self) -> None:
         """Look every second, until cancelled."""
         while self._bot.config.alerts.enabled:

@@ -17,6 +17,7 @@ from jurymast.app.canary import CanaryKeeper
 from jurymast.app.desk import ControlDesk
 from jurymast.app.firings import take_over_firings
 from jurymast.app.models import ModelKeeper
+from jurymast.app.reload import Reloader, SettingsFile
 from jurymast.app.systemd import Systemd
 from jurymast.app.wiring import Bot
 from jurymast.domain.errors import JournalError
@@ -43,14 +44,19 @@ OPENING = parse_script(
 
 
 class Supervisor:
-    """Runs the loops of one bot. ``cycles`` bounds the run, None runs until ``stop``."""
+    """Runs the loops of one bot. ``cycles`` bounds the run, None runs until ``stop``. ``file`` is where its
+    settings came from: what is tunable in it is taken over when it changes."""
 
-    def __init__(self, bot: Bot, *, cycles: int | None = None) -> None:
+    def __init__(self, bot: Bot, *, cycles: int | None = None, file: SettingsFile | None = None) -> None:
         self._bot = bot
         self._cycles = cycles
         self._stop = asyncio.Event()
         self._reason = "asked to stop"
         self._alerts = AlertKeeper(bot)
+        self._file = file
+        self._systemd = Systemd(
+            bot.clock, progress=lambda: bot.cycle.cycles, quiet_secs=bot.config.cycle_secs_max
+        )
 
     def stop(self, reason: str) -> None:
         """Finish the cycle that runs, then stop. Safe to call from a signal handler."""
@@ -82,13 +88,15 @@ class Supervisor:
                     tasks.create_task(ControlDesk(bot).run()),
                     tasks.create_task(bot.heart.run()),
                     tasks.create_task(live.keep(bot)),
-                    tasks.create_task(self._systemd().run()),
+                    tasks.create_task(self._systemd.run()),
                     tasks.create_task(self._write_history()),
                     tasks.create_task(ModelKeeper(bot).run()),
                     tasks.create_task(CanaryKeeper(bot).run()),
                     tasks.create_task(self._alerts.run()),
                     tasks.create_task(bot.log.run()),
                 ]
+                if self._file is not None:
+                    helpers.append(tasks.create_task(Reloader(bot, self._file, self._retuned).run()))
                 if bot.fleet is not None and bot.config.lab.weather:
                     weather = keep_weather(bot.fleet, bot.config.bot.seed, bot.clock)
                     helpers.append(tasks.create_task(weather))
@@ -148,9 +156,10 @@ class Supervisor:
             await self._bot.cycle.square()
             await self._bot.clock.sleep(NEWS_GAP_SECS)
 
-    def _systemd(self) -> Systemd:
-        bot = self._bot
-        return Systemd(bot.clock, progress=lambda: bot.cycle.cycles, quiet_secs=bot.config.cycle_secs_max)
+    def _retuned(self) -> None:
+        """Settings have changed: those who keep some of their own hear of it."""
+        self._alerts.tune()
+        self._systemd.quiet_secs = self._bot.config.cycle_secs_max
 
     async def _write_history(self) -> None:
         """Keep the history beside the journal fresh, in a thread: it may take its time, and may fail, for

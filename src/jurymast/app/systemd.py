@@ -31,7 +31,7 @@ class Systemd:
     ) -> None:
         self._clock = clock
         self._progress = progress
-        self._quiet_secs = quiet_secs
+        self.quiet_secs = quiet_secs
         self._address = environ.get("NOTIFY_SOCKET", "")
         watched = environ.get("WATCHDOG_USEC", "")
         self._watched = watched.isdecimal() and int(watched) > 0
@@ -49,7 +49,7 @@ class Systemd:
                 if cycles and not ready:
                     ready = True
                     self._tell("READY=1\nSTATUS=cycles come to an end")
-                if self._watched and now - seen_at <= self._quiet_secs:
+                if self._watched and now - seen_at <= self.quiet_secs:
                     self._tell("WATCHDOG=1")
                 await self._clock.sleep(ASK_SECS)
         finally:

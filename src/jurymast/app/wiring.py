@@ -43,13 +43,14 @@ from jurymast.policy.records import ForecastRecords
 from jurymast.policy.restart import NOTHING_EARLIER
 from jurymast.policy.risk import RiskSettings
 from jurymast.ports import Clock
-from jurymast.trading.cycle import CycleSettings, TradingCycle
+from jurymast.trading.cycle import TradingCycle
 from jurymast.trading.exits import Liquidator
 from jurymast.trading.gateway import Gateway
 from jurymast.trading.outcomes import Outcomes
 from jurymast.trading.portfolio import BOOK_EVENTS, Portfolio
 from jurymast.trading.reconcile import Reconciler
 from jurymast.trading.recorder import Recorder
+from jurymast.trading.settings import CycleSettings
 
 DAY_SECS = 86_400.0
 USD_MAX = 1_000_000 * USD
@@ -78,6 +79,8 @@ class Bot:
     """What alerts may be made of, until they were; the oldest is lost when nobody takes it."""
     log: DecisionLog
     redact: Redactor
+    order_cap: Micros | None
+    """Of real money, by what the record has earned; None for play money."""
 
     @property
     def exchange(self) -> KalshiExchange:
@@ -165,6 +168,7 @@ async def build(
         gateway = Gateway(exchange, recorder, portfolio, clock=clock, control=control, table=config.table)
         reconciler = Reconciler(exchange, recorder, portfolio, gateway, clock=clock)
         liquidator = Liquidator(exchange, portfolio, gateway, reconciler, clock=clock)
+        cap = _order_cap(venue, journal)
         cycle = TradingCycle(
             exchange=exchange,
             judge=client,
@@ -174,13 +178,13 @@ async def build(
             gateway=gateway,
             reconciler=reconciler,
             clock=clock,
-            settings=_cycle_settings(config, concurrency_max, _order_cap(venue, journal)),
+            settings=cycle_settings(config, concurrency_max, cap),
             last=last_cycle(config),
         )
         yield Bot(
             config, clock, journal, recorder, portfolio, venue, client, cycle, gateway, control,
             liquidator, Outcomes(exchange, records, recorder, clock=clock), heart, fleet, news,
-            log, redact,
+            log, redact, cap,
         )  # fmt: skip
 
 
@@ -203,7 +207,7 @@ async def judgement(
         providers,
         clock=clock,
         emit=emit,
-        settings=_fallback_settings(config),
+        settings=fallback_settings(config),
         catalogue=config.catalogue,
         books=SqliteBooks.open(config.budget_path, config.caps, clock=clock, spent=earlier.spent),
         pace=config.budget.pace,
@@ -271,7 +275,8 @@ def questions_of(config: Config) -> tuple[Question, ...]:
     return load_questions(config.exchange.questions) if config.exchange.questions else load_bundle()
 
 
-def _fallback_settings(config: Config) -> FallbackSettings:
+def fallback_settings(config: Config) -> FallbackSettings:
+    """What failover goes by."""
     return FallbackSettings(
         work=config.work,
         detector=config.detector,
@@ -288,7 +293,10 @@ def _order_cap(venue: Venue, journal: SqliteJournal) -> Micros | None:
     return order_cap(settled_forecasts(journal)) if venue.real_money else None
 
 
-def _cycle_settings(config: Config, concurrency_max: int | None, cap: Micros | None = None) -> CycleSettings:
+def cycle_settings(
+    config: Config, concurrency_max: int | None = None, cap: Micros | None = None
+) -> CycleSettings:
+    """What a cycle goes by; ``cap`` limits an order beside the configuration."""
     trading = config.trading
     return CycleSettings(
         decision_deadline_secs=trading.decision_deadline_secs,

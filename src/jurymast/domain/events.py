@@ -11,20 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jurymast.domain.decision import Abstain, Attempt, Decision, ForecastRecord
+from jurymast.domain.event import Event as Event  # noqa: PLC0414 (all facts are found here)
+from jurymast.domain.event import SettingsReloaded as SettingsReloaded  # noqa: PLC0414 (all facts are found here)
 from jurymast.domain.money import Centi, Micros
 from jurymast.domain.order import Fill, Order, OrderIntent, Settlement
 from jurymast.domain.provider import ModelNotice, ProviderName, RankedRoute, Route
 from jurymast.domain.rollout import Comparison, Phase
 from jurymast.domain.status import EmergencyMode, ProviderStatus, RouteState, TradingState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """Base of all facts."""
-
-    at: datetime
-    decision_id: str | None = None
-    ticker: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

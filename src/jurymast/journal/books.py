@@ -133,8 +133,19 @@ class SqliteBooks:
                 self._look = True
                 self._changed.notify()
         first = self._account(self.caps[0], self.caps[0].of)
-        others = [self._account(*key) for key in list(self._known) if key[0] is not first.cap]
+        others = [
+            self._account(cap, name)
+            for cap, name in list(self._known)
+            if cap is not first.cap and cap in self.caps
+        ]
         return [first, *others]
+
+    def tune(self, caps: Iterable[Cap]) -> None:
+        """Limit by these from the next question on. What is spent and held counts as before."""
+        with self._changed:
+            self.caps = tuple(caps)
+            self._look = True
+            self._changed.notify()
 
     async def close(self) -> None:
         """Book what waits, then let go of the file."""
@@ -193,6 +204,7 @@ class SqliteBooks:
         if file is None:
             file = self._file = BudgetFile(self.path, self.caps, self._clock.utc_now(), self._spent)
         with file.transaction():
+            file.tune(self.caps)
             now = self._clock.utc_now()  # read alone with the file: time goes one way for all of its owners
             for bill in bills:
                 file.settle(bill.hold, bill.cost, bill.uncertain, now)
@@ -216,7 +228,7 @@ class SqliteBooks:
             if cap.of or cap.scope is Scope.ALL:
                 accounts.get(cap, cap.of)
         for cap, name in self._known:
-            if cap.scope is not Scope.MARKET:  # there may be many, and each is asked about seldom
+            if cap.scope is not Scope.MARKET and cap in self.caps:  # many, and each asked about seldom
                 accounts.get(cap, name)
         self._known = accounts.known
         return outcomes

@@ -120,6 +120,12 @@ class BudgetFile:
             self.close()
             raise
 
+    def tune(self, caps: tuple[Cap, ...]) -> None:
+        """Limit by these from here on, where they are others than before."""
+        if caps != self.caps:
+            self.caps = caps
+            self._tell_caps()
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Alone with the file: what is tested in here still holds when it is written in here."""

@@ -32,6 +32,7 @@ from jurymast.domain.events import (
     ProviderChanged,
     Reconciled,
     RunStarted,
+    SettingsReloaded,
     StateChanged,
     WatchdogFired,
     WithdrawalDelayed,
@@ -84,6 +85,7 @@ class AlertKind(Word):
     STOPPED = "stopped"
     CRASH = "crash"
     DEMAND = "demand"
+    SETTINGS = "settings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,8 @@ def _plain(text: str, chars_max: int) -> str:
 TOLD_BY: Final[tuple[type[Event], ...]] = (
     ApiDrifted, CanaryFinished, CycleFinished, DecisionAbstained, DecisionMade, DemandsChanged,
     EntriesWithdrawn, FailedOver, ModeChanged, ModelNoticed, ModelSwapped, OpinionStopped, OrderUnresolved,
-    ProviderChanged, Reconciled, RunStarted, StateChanged, WatchdogFired, WithdrawalDelayed,
+    ProviderChanged, Reconciled, RunStarted, SettingsReloaded, StateChanged, WatchdogFired,
+    WithdrawalDelayed,
 )  # fmt: skip
 """The kinds of event that may make a signal."""
 
@@ -154,6 +157,10 @@ def of(event: Event) -> Iterator[Signal]:
                 yield _provider(name, ProviderStatus(status), "")
         case RunStarted():
             yield Signal(AlertKind.STOPPED, "bot", Level.INFO, False, "the bot runs again")
+            yield Signal(AlertKind.SETTINGS, "file", Level.WARNING, False, "a start has taken the settings")
+        case SettingsReloaded():
+            text = f"the changed settings were refused, those of before go on: {event.refused}"
+            yield Signal(AlertKind.SETTINGS, "file", Level.WARNING, bool(event.refused), text)
         case _:
             yield from _of_books(event)
             yield from _of_models(event)

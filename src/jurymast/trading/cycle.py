@@ -7,8 +7,7 @@ it through. Everything that does not become an order leaves a reason.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -21,10 +20,9 @@ from jurymast.domain.order import OrderIntent
 from jurymast.domain.portfolio import Exposure
 from jurymast.domain.status import EmergencyMode, SystemStatus, TradingState
 from jurymast.policy import liquidation, risk
-from jurymast.policy.emergency import TABLE, EntryOrder, ModeRules, row_for
-from jurymast.policy.exits import ExitSettings, exit_for
+from jurymast.policy.emergency import EntryOrder, ModeRules, row_for
+from jurymast.policy.exits import exit_for
 from jurymast.policy.judges import Trading
-from jurymast.policy.liquidation import LiquidationSettings
 from jurymast.policy.quality import Belief
 from jurymast.policy.screening import screen
 from jurymast.policy.sizing import Declined, belief_of, size
@@ -38,23 +36,7 @@ from jurymast.trading.portfolio import Portfolio
 from jurymast.trading.reconcile import Progress, Reconciler
 from jurymast.trading.recorder import Recorder
 from jurymast.trading.selection import Selection, forget_closed
-
-
-@dataclass(frozen=True, slots=True)
-class CycleSettings:
-    """Bounds of one cycle. Times in seconds on the bot's clock unless said otherwise."""
-
-    decision_deadline_secs: float = 60.0
-    decisions_max: int = 4
-    concurrency_max: int = 4
-    ask_again_secs: float = 900.0
-    ask_again_move: Micros = 50_000
-    move_gate: Micros = 100_000
-    secs_to_close_max: float = 90 * 86_400.0
-    table: Mapping[EmergencyMode, ModeRules] = field(default_factory=lambda: TABLE)
-    risk: risk.RiskSettings = field(default_factory=risk.RiskSettings)
-    exits: ExitSettings = field(default_factory=ExitSettings)
-    liquidation: LiquidationSettings = field(default_factory=LiquidationSettings)
+from jurymast.trading.settings import CycleSettings
 
 
 class Judge(DecisionMaker, Protocol):
@@ -143,6 +125,12 @@ class TradingCycle:
         self._equity: Micros = 0
         self._turn = asyncio.Lock()
         self._heard = Progress(0, 0, ())
+
+    def tune(self, settings: CycleSettings) -> None:
+        """Go by these from the next look on; what each mode may do stays as it was."""
+        self.settings = replace(settings, table=self.settings.table)
+        self._doubts.orders_plan = settings.risk.orders_per_minute_max
+        self._selection.tune(settings)
 
     @property
     def equity(self) -> Micros:

@@ -39,7 +39,7 @@ class Doubts:
     ) -> None:
         self._portfolio = portfolio
         self._clock = clock
-        self._orders_plan = orders_plan
+        self.orders_plan = orders_plan
         self._hard_cap_bp = hard_cap_bp
         self._day: date | None = last.exchange_time.date() if last is not None else None
         self.day_equity: Micros = last.day_equity if last is not None else 0
@@ -79,7 +79,7 @@ class Doubts:
             loss_bp=(self.day_equity - equity) * BASIS // self.day_equity if self.day_equity > 0 else 0,
             mismatch="" if first else "; ".join(differences),
             paused=book.last_refusal in PAUSED_CODES,
-            order_rate=orders_last_minute / self._orders_plan,
+            order_rate=orders_last_minute / self.orders_plan,
             hard_caps=largest / cap if cap else 0.0,
             clock_skew_secs=clock_skew_secs,
         )

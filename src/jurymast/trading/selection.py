@@ -22,6 +22,7 @@ from jurymast.policy.emergency import ModeRules
 from jurymast.policy.screening import Screened, ScreenReason, screen
 from jurymast.ports import Clock, Exchange
 from jurymast.trading.recorder import Recorder
+from jurymast.trading.settings import CycleSettings
 
 SEEN_SECS_MAX: Final = 60.0
 """A market seen longer ago is looked at again before a model is asked about it."""
@@ -67,6 +68,13 @@ class Selection:
         self._recalled: dict[str, str] = {}
         self._reasons: dict[str, str] = {}
         self._noted: list[MarketScreened] = []
+
+    def tune(self, settings: CycleSettings) -> None:
+        """Choose by these from the next cycle on."""
+        self._decisions_max = settings.decisions_max
+        self._ask_again_secs = settings.ask_again_secs
+        self._ask_again_move = settings.ask_again_move
+        self._secs_to_close_max = settings.secs_to_close_max
 
     @property
     def remembered(self) -> frozenset[str]:

@@ -81,14 +81,23 @@ def run(
     exchange, real questions.
 
     With --json it prints one JSON object per cycle. Without --config it uses emulated providers, so
-    it needs no key and spends nothing.
+    it needs no key and spends nothing. A configuration file may be changed meanwhile: what is tunable
+    is taken over within a second, a mistake changes nothing and is told of.
     """
+    from jurymast.app.config import Config
+    from jurymast.app.reload import SettingsFile
     from jurymast.faces.cli import running
 
-    settings = running.load_config(config_file, data_dir=data_dir, seed=seed, weather=weather)
+    def load() -> Config:
+        return running.load_config(config_file, data_dir=data_dir, seed=seed, weather=weather)
+
+    settings = load()
+    file = None if config_file is None else SettingsFile(config_file, load)
     arguments = [] if config_file is None else ["--config", str(config_file)]
     arguments += ["--data-dir", str(settings.data_dir)]
-    running.run_bot(settings, cycles=cycles, as_json=as_json, watchdog_arguments=arguments, account=account)
+    running.run_bot(
+        settings, cycles=cycles, as_json=as_json, watchdog_arguments=arguments, account=account, file=file
+    )
 
 
 @cli.command()

@@ -38,6 +38,7 @@ from jurymast.domain.events import (
     RunStarted,
     RunStopped,
     SecondOpinionGiven,
+    SettingsReloaded,
     ShadowAnswered,
     SizeShareChanged,
     StateChanged,
@@ -110,6 +111,11 @@ def describe(event: Event) -> tuple[str, str] | None:  # noqa: PLR0912, PLR0915 
             )
         case DemandsChanged():
             return "warn", f"by hand: {'; '.join(event.demands) or 'nothing is demanded any more'}"
+        case SettingsReloaded(refused=refused) if refused:
+            return "bad", f"changed settings REFUSED, those of before go on: {' '.join(refused.split())}"
+        case SettingsReloaded():
+            later = f"; after a restart: {', '.join(event.waiting)}" if event.waiting else ""
+            return "warn", f"settings: {', '.join(event.applied) or 'nothing that is taken over now'}{later}"
         case WatchdogFired():
             end = "the list read empty twice" if event.proven else "NOT PROVEN that none rests"
             return "bad", (

@@ -18,6 +18,7 @@ import click
 from jurymast.app.clock import SystemClock
 from jurymast.app.config import Config, embedded_toml
 from jurymast.app.demo import Demo, DemoReport, Phase
+from jurymast.app.reload import SettingsFile
 from jurymast.app.settings import load_settings
 from jurymast.app.supervisor import Supervisor
 from jurymast.app.watchdog import companion, outlives_the_bot
@@ -77,20 +78,27 @@ def run_bot(
     as_json: bool,
     watchdog_arguments: Sequence[str] = (),
     account: str = "",
+    file: SettingsFile | None = None,
 ) -> None:
     """Run until the cycles are done or a signal comes; the screen shows it as it happens. A watchdog runs
-    beside it where orders can outlive it."""
-    _cured(lambda: asyncio.run(_run(config, cycles, as_json, watchdog_arguments, account)))
+    beside it where orders can outlive it. What is tunable in ``file`` is taken over when it changes."""
+    _cured(lambda: asyncio.run(_run(config, cycles, as_json, watchdog_arguments, account, file)))
 
 
 async def _run(
-    config: Config, cycles: int | None, as_json: bool, watchdog_arguments: Sequence[str], account: str
+    config: Config,
+    cycles: int | None,
+    as_json: bool,
+    watchdog_arguments: Sequence[str],
+    account: str,
+    file: SettingsFile | None,
 ) -> None:
     show = _shower(as_json)
     async with build(config, clock=SystemClock(), watch=show, account=account) as bot:
         with companion(config, watchdog_arguments):
             async with _page(config) as page, _gateway(bot) as gateway:
-                await _supervise(bot, cycles, as_json, show, page, gateway)
+                supervisor = Supervisor(bot, cycles=cycles, file=file)
+                await _supervise(bot, supervisor, as_json, show, page, gateway)
 
 
 @asynccontextmanager
@@ -132,9 +140,8 @@ async def _gateway(bot: Bot) -> AsyncIterator[str]:
 
 
 async def _supervise(
-    bot: Bot, cycles: int | None, as_json: bool, show: _Shower, page: str, gateway: str
+    bot: Bot, supervisor: Supervisor, as_json: bool, show: _Shower, page: str, gateway: str
 ) -> None:
-    supervisor = Supervisor(bot, cycles=cycles)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, supervisor.stop, f"signal {number.name}")

@@ -21,7 +21,7 @@ from jurymast.lab.world import QuestionOracle
 from jurymast.policy.cached import rules_hash
 from jurymast.policy.emergency import TABLE
 from jurymast.policy.screening import screen
-from jurymast.trading.cycle import CycleSettings
+from jurymast.trading.settings import CycleSettings
 
 ASKED_SECS: Final = CycleSettings().ask_again_secs
 """A market that is worth a question is asked about so often."""
