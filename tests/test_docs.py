@@ -46,6 +46,14 @@ def test_commands_that_pages_show_exist(page: Path) -> None:
     assert shown <= COMMANDS
 
 
+def test_every_page_is_in_the_site() -> None:
+    """mkdocs.yml names each page of docs/, and no other."""
+    named = set(
+        re.findall(r"- (?:[\w ]+: )?([\w/.-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    )
+    assert named == {str(page.relative_to(ROOT / "docs")) for page in ROOT.glob("docs/**/*.md")}
+
+
 def test_the_settings_page_is_the_settings() -> None:
     """docs/reference/settings.md is what tools/settings_page.py writes today."""
     program = (
