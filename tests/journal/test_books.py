@@ -84,6 +84,48 @@ def child(script: str, *words: object) -> Iterator[subprocess.Popen[str]]:
         process.stdout.close()
 
 
+class TestInBulk:
+    async def burst(self, books: SqliteBooks, count: int, cost: Micros) -> None:
+        async def one() -> None:
+            hold = await held(books, 1_000)
+            await asyncio.sleep(0)
+            books.settle(hold, cost)
+
+        for _ in range(count // 20):
+            await asyncio.gather(*(one() for _ in range(20)))
+
+    async def test_bursts_are_booked_to_the_micro_dollar(self, path: Path) -> None:
+        """Far from the limit a burst takes few transactions, and the sum is exact soon after its end."""
+        async with books_at(path, Cap(10_000_000), clock=FakeClock()) as books:
+            await self.burst(books, 400, 137)
+            assert books._leases._serial < -200, "most were held in bulk"
+            async with asyncio.timeout(5.0):
+                while (account := await settled(books)).held:
+                    await asyncio.sleep(0.05)
+            assert (account.spent, account.uncertain) == (400 * 137, 0)
+
+    async def test_what_is_under_way_at_the_end_is_kept_back(self, path: Path) -> None:
+        """A stop in the middle of a burst: bills that came count, what never came counts in full."""
+        async with books_at(path, Cap(10_000_000)) as books:
+            await self.burst(books, 200, 10)
+            await asyncio.gather(*(held(books, 1_000) for _ in range(7)))
+        async with books_at(path, Cap(10_000_000)) as books:
+            account = await settled(books)
+            assert account.spent == 2_000
+            assert account.uncertain + account.held >= 7 * 1_000 - 1_000
+            assert account.taken + account.held <= 2_000 + 10_000_000 * 0.02 * 2
+
+    async def test_near_the_limit_each_asks_for_itself(self, path: Path) -> None:
+        """All of the money can be used, and none is passed."""
+        async with books_at(path, Cap(100_000)) as books:
+            await self.burst(books, 60, 1_000)
+            assert books._leases._serial == 0
+            account = await settled(books)
+            assert (account.spent, account.left) == (60_000, 40_000)
+            await asyncio.gather(*(held(books, 1_000) for _ in range(40)))
+            await refused(books, 1)
+
+
 class TestShared:
     async def test_what_was_spent_outlives_the_bot(self, path: Path) -> None:
         """A new run goes on where the last one ended, to the micro-dollar, uncertain and all."""

@@ -3,6 +3,7 @@
 One thread owns the access to the file. It takes all that waits and does it in one transaction: bills first,
 then reservations, in the order of the calls. A hold is in the file before its request leaves. The event loop
 never waits for the disk, and whoever waits for a hold can leave: what was held for him is given back.
+Requests that come close together, far from any limit, are held in bulk (:mod:`jurymast.policy.lease`).
 
 It fails closed. A file that can't be used (locked by somebody for too long, damaged, no space) refuses what
 costs money and says why; what is free never asks it. It is tried again with every request. Bills that could
@@ -26,6 +27,7 @@ from typing import Final
 from jurymast.domain.errors import JournalError
 from jurymast.domain.money import Micros
 from jurymast.journal.budget_file import BUSY_SECS, BudgetFile
+from jurymast.policy.lease import LEASE_SECS, Leases
 from jurymast.policy.ledger import Account, Cap, Hold, Outcome, Payer, Refused, Scope, judged, opened, rolled
 from jurymast.ports import Clock
 
@@ -46,6 +48,7 @@ SWEEP_SECS: Final = 5.0
 class _Ask:
     payer: Payer
     worst: Micros | None
+    bulk: bool = False
     answer: Future[Outcome] = field(default_factory=Future)
 
 
@@ -72,6 +75,9 @@ class SqliteBooks:
         self._bills: list[_Bill] = []
         self._owed: list[_Bill] = []
         """Bills that could not be booked; tried again with what comes next."""
+        self._leases = Leases()
+        self._leasing: set[Payer] = set()
+        """Those for whom a hold in bulk is on its way."""
         self._look = True
         self._looked_at = self._swept_at = float("-inf")
         self._well_at = time.monotonic()
@@ -98,22 +104,49 @@ class SqliteBooks:
 
     async def reserve(self, payer: Payer, worst: Micros | None) -> Outcome:
         ask = _Ask(payer, worst)
-        ask.answer.set_running_or_notify_cancel()
         with self._changed:
             if self._closing or len(self._asks) >= WAITING_MAX:
                 return self._refused("it is closed" if self._closing else "too much waits for its disk")
+            if worst and not self.trouble:
+                now = time.monotonic()
+                ask.bulk = self._leases.busy(payer, now) and payer not in self._leasing
+                if (hold := self._leases.take(payer, worst, now)) is not None:
+                    return hold
+                if ask.bulk:
+                    self._leasing.add(payer)
+            ask.answer.set_running_or_notify_cancel()
             self._asks.append(ask)
             self._changed.notify()
         try:
-            return await asyncio.wrap_future(ask.answer)
+            outcome = await asyncio.wrap_future(ask.answer)
         except asyncio.CancelledError:
+            self._leasing.discard(payer)
             ask.answer.add_done_callback(self._give_back)
             raise
+        return self._parted(ask, outcome) if ask.bulk else outcome
+
+    def _parted(self, ask: _Ask, outcome: Outcome) -> Outcome:
+        """What came of a question in bulk: the first hold out of it, where it was enough for several."""
+        with self._changed:
+            self._leasing.discard(ask.payer)
+            if not isinstance(outcome, Hold) or outcome.worst == ask.worst or self._closing:
+                return outcome
+            hold, before = self._leases.begin(outcome, ask.worst or 0, time.monotonic())
+            if before is not None:
+                self._bills.append(_Bill(before.hold, before.cost, before.uncertain))
+            return hold._replace(crossed=outcome.crossed)
 
     def settle(self, hold: Hold, cost: Micros, uncertain: Micros = 0) -> None:
         if not hold.serial and not cost and not uncertain:
             return
         with self._changed:
+            if hold.serial < 0:
+                if self._closing:
+                    return  # kept back in full
+                settled = self._leases.settle(hold, cost, uncertain, time.monotonic())
+                if settled is None:
+                    return
+                hold, cost, uncertain = settled.hold, settled.cost, settled.uncertain
             if len(self._bills) < WAITING_MAX:
                 self._bills.append(_Bill(hold, cost, uncertain))
                 self._changed.notify()
@@ -171,15 +204,20 @@ class SqliteBooks:
     def _work_until_closed(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._asks or self._bills or self._look or self._closing)
-                if (
-                    not self._closing
-                ):  # a bill waits for the next question: until it is booked its hold counts
-                    self._changed.wait_for(lambda: self._asks or self._look or self._closing, GATHER_SECS)
+                self._changed.wait_for(
+                    lambda: self._asks or self._bills or self._look or self._closing,
+                    LEASE_SECS if self._leases else None,
+                )
+                # A bill waits for the next question: until it is booked its hold counts.
+                self._changed.wait_for(lambda: self._asks or self._look or self._closing, GATHER_SECS)
+                over = self._leases.close() if self._closing else self._leases.expired(time.monotonic())
                 asks, self._asks = self._asks, []
                 bills, self._bills = self._bills, []
+                bills += [_Bill(each.hold, each.cost, each.uncertain) for each in over]
                 look, self._look = self._look, False
                 last = self._closing and not asks
+                if not (asks or bills or look or last):
+                    continue
             self._work(asks, self._owed + bills, look)
             self._opened.set()
             if last:
@@ -223,7 +261,7 @@ class SqliteBooks:
     def _hold(self, file: BudgetFile, asks: list[_Ask], now: datetime) -> list[Outcome]:
         """Serve in order, and read how the accounts stand then."""
         accounts = file.accounts(now)
-        outcomes = [file.hold(accounts, ask.payer, ask.worst) for ask in asks]
+        outcomes = [(file.lease if ask.bulk else file.hold)(accounts, ask.payer, ask.worst) for ask in asks]
         for cap in self.caps:
             if cap.of or cap.scope is Scope.ALL:
                 accounts.get(cap, cap.of)

@@ -25,6 +25,7 @@ from urllib.parse import quote
 
 from jurymast.domain.errors import JournalError, JournalNewer, JournalUnwritable
 from jurymast.domain.money import Micros
+from jurymast.policy import lease
 from jurymast.policy.ledger import (
     Account,
     Cap,
@@ -168,6 +169,15 @@ class BudgetFile:
         for account in concerned:
             accounts.put(held(account, amount))
         return Hold(row.lastrowid or 0, payer, amount, accounts.now, crossed(concerned))
+
+    def lease(self, accounts: Accounts, payer: Payer, worst: Micros | None) -> Outcome:
+        """Hold enough for several such requests where much is left; otherwise for this one."""
+        left = min((each.left for each in accounts.of(payer) if each.cap.hard), default=0)
+        if worst is not None and (amount := lease.size(worst, left)) > worst:
+            outcome = self.hold(accounts, payer, amount)
+            if isinstance(outcome, Hold):
+                return outcome
+        return self.hold(accounts, payer, worst)
 
     def settle(self, hold: Hold, cost: Micros, uncertain: Micros, now: datetime) -> None:
         """Give a hold back and book its bill. One that was taken for lost stays booked in full."""
