@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from jurymast.domain.decision import (
     Abstain,
@@ -19,6 +23,7 @@ from jurymast.domain.events import (
     CycleFinished,
     DecisionAbstained,
     DecisionMade,
+    Event,
     ProviderChanged,
     RunStarted,
     RunStopped,
@@ -26,6 +31,10 @@ from jurymast.domain.events import (
 from jurymast.domain.money import CENT, USD, Micros
 from jurymast.domain.provider import ProviderName, Route, Tier
 from jurymast.domain.status import EmergencyMode, ProviderStatus, TradingState
+from jurymast.journal.history import Past
+from jurymast.journal.sqlite import SqliteJournal
+from jurymast.policy.history import total
+from jurymast.testing.clock import FakeClock
 
 START: Final = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ROUTE: Final = Route(ProviderName.XAI, "grok-4.3")
@@ -96,3 +105,47 @@ def cycle(at: datetime, *, equity: Micros = 10_000 * USD) -> CycleFinished:
         fills=0, mode=EmergencyMode.NORMAL, state=TradingState.ACTIVE, cash=equity, equity=equity,
         realized_pnl=0, open_positions=0, resting_orders=0, ai_cost=0,
     )  # fmt: skip
+
+
+def life(days: float, seed: int = 0) -> list[Event]:
+    """What a bot says in so many days: cycles, questions, outages, a crash now and then."""
+    dice, now, events = random.Random(seed), START, list[Event]()
+    events.append(started(now))
+    end = START + timedelta(days=days)
+    while now < end:
+        now += timedelta(seconds=dice.uniform(60, 600))
+        name = dice.choice(list(ProviderName))
+        attempt = Attempt(Route(name, "m"), "answered", "", dice.lognormvariate(0, 1), dice.randrange(5_000))
+        events += dice.choice(
+            [
+                [cycle(now, equity=dice.randrange(10**10))],
+                [decided(now, attempts=(attempt,))],
+                [abstained(now)],
+                [provider_is(now, name, dice.choice(list(ProviderStatus)))],
+                [started(now)],
+                [stopped(now), started(now)],
+            ]
+        )
+    return events
+
+
+async def write(path: Path, events: list[Event]) -> None:
+    journal = SqliteJournal.open(path, clock=FakeClock())
+    for place in range(0, len(events), 1_000):
+        await journal.append(*events[place : place + 1_000])
+    await journal.close()
+
+
+def told(past: Past) -> tuple[bytes, list[tuple[str, str]]]:
+    """What a history says in all, to compare."""
+    whole = total(span.tally for span in past.spans)
+    whole.secs = round(whole.secs, 3)
+    rounded = msgspec.json.encode(whole, order="deterministic", enc_hook=str)
+    numbers = msgspec.json.decode(rounded)
+    for name in ("modes", "states"):
+        numbers[name] = {key: round(value, 3) for key, value in numbers[name].items()}
+    for provider in numbers["providers"].values():
+        provider["secs"] = {key: round(value, 3) for key, value in provider["secs"].items()}
+        provider["answer_secs"] = round(provider["answer_secs"], 3)
+    incidents = [(each.provider, each.started.isoformat()) for each in past.incidents]
+    return msgspec.json.encode(numbers, order="deterministic"), incidents

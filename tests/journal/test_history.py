@@ -4,69 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import sqlite3
 import threading
 from datetime import timedelta
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from history_world import START, abstained, cycle, decided, provider_is, started, stopped
-from jurymast.domain.decision import Attempt
+from history_world import START, life, told, write
 from jurymast.domain.events import Event
-from jurymast.domain.provider import ProviderName, Route
-from jurymast.domain.status import ProviderStatus
 from jurymast.journal import history as histories
 from jurymast.journal.history import HOURS_KEPT, HistoryFile, Past
 from jurymast.journal.sqlite import SqliteJournal
-from jurymast.policy.history import History, Tally, total
+from jurymast.policy.history import History, Tally
 from jurymast.testing.clock import FakeClock
-
-
-def life(days: float, seed: int = 0) -> list[Event]:
-    """What a bot says in so many days: cycles, questions, outages, a crash now and then."""
-    dice, now, events = random.Random(seed), START, list[Event]()
-    events.append(started(now))
-    end = START + timedelta(days=days)
-    while now < end:
-        now += timedelta(seconds=dice.uniform(60, 600))
-        name = dice.choice(list(ProviderName))
-        attempt = Attempt(Route(name, "m"), "answered", "", dice.lognormvariate(0, 1), dice.randrange(5_000))
-        events += dice.choice(
-            [
-                [cycle(now, equity=dice.randrange(10**10))],
-                [decided(now, attempts=(attempt,))],
-                [abstained(now)],
-                [provider_is(now, name, dice.choice(list(ProviderStatus)))],
-                [started(now)],
-                [stopped(now), started(now)],
-            ]
-        )
-    return events
-
-
-async def write(path: Path, events: list[Event]) -> None:
-    journal = SqliteJournal.open(path, clock=FakeClock())
-    for place in range(0, len(events), 1_000):
-        await journal.append(*events[place : place + 1_000])
-    await journal.close()
-
-
-def told(past: Past) -> tuple[bytes, list[tuple[str, str]]]:
-    """What a history says in all, to compare."""
-    whole = total(span.tally for span in past.spans)
-    whole.secs = round(whole.secs, 3)
-    rounded = msgspec.json.encode(whole, order="deterministic", enc_hook=str)
-    numbers = msgspec.json.decode(rounded)
-    for name in ("modes", "states"):
-        numbers[name] = {key: round(value, 3) for key, value in numbers[name].items()}
-    for provider in numbers["providers"].values():
-        provider["secs"] = {key: round(value, 3) for key, value in provider["secs"].items()}
-        provider["answer_secs"] = round(provider["answer_secs"], 3)
-    incidents = [(each.provider, each.started.isoformat()) for each in past.incidents]
-    return msgspec.json.encode(numbers, order="deterministic"), incidents
 
 
 def folded(events: list[Event]) -> bytes:

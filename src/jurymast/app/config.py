@@ -36,6 +36,7 @@ from jurymast.policy.ladder import LadderSettings
 from jurymast.policy.ledger import Cap
 
 HOUR = 3_600.0
+KEEP_DAYS_MIN = 30.0
 DAY = 24 * HOUR
 EXCHANGE_SECS_MAX = 120.0
 """What a cycle may spend with the exchange, its withdrawal included, before it counts as hanging."""
@@ -252,6 +253,23 @@ class WebSection:
 
 
 @dataclass(frozen=True, slots=True)
+class JournalSection:
+    """How long the journal keeps everything in one file. See docs/operate/service.md."""
+
+    keep_days: float = bounded(
+        400.0,
+        low=0.0,
+        high=36_500.0,
+        unit="d",
+        doc="older everyday rows go to a file of their month; 0 is never",
+    )
+
+    def __post_init__(self) -> None:
+        if 0 < self.keep_days < KEEP_DAYS_MIN:
+            raise ValueError(f"keep_days is below {KEEP_DAYS_MIN:g}: a start reads so far back")
+
+
+@dataclass(frozen=True, slots=True)
 class LogSection:
     """Decisions for whoever gathers logs. See docs/operate/metrics.md."""
 
@@ -289,6 +307,7 @@ class Config:
     web: WebSection = WebSection()
     gateway: GatewaySection = GatewaySection()
     alerts: AlertsSection = AlertsSection()
+    journal: JournalSection = JournalSection()
     log: LogSection = LogSection()
     quality: QualitySection = QualitySection()
     routing: RoutingSection = RoutingSection()

@@ -16,7 +16,7 @@ from jurymast import __version__
 from jurymast.app.config import Config
 from jurymast.app.control import ControlFile
 from jurymast.app.desk import LOOK_SECS, carry_out, left_behind
-from jurymast.app.supervisor import HISTORY_SECS, RECOVERY_SECS, keep_weather
+from jurymast.app.supervisor import HISTORY_SECS, RECOVERY_SECS, keep_short, keep_weather
 from jurymast.app.wiring import emulators, judgement, prepare, provider_configs, questions_of
 from jurymast.domain.errors import JournalError
 from jurymast.domain.events import DemandsChanged, Event, RunStarted, RunStopped
@@ -76,6 +76,7 @@ class Layer:
             await self.clock.sleep(HISTORY_SECS)
             with suppress(JournalError):
                 await asyncio.to_thread(history.catch_up)
+                await keep_short(self.journal, history, self.config.journal.keep_days, self.clock)
 
 
 @asynccontextmanager

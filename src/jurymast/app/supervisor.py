@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import suppress
+from datetime import timedelta
 
 from jurymast import __version__
 from jurymast.app import live
@@ -23,6 +24,7 @@ from jurymast.app.wiring import Bot
 from jurymast.domain.errors import JournalError
 from jurymast.domain.events import RunStarted, RunStopped
 from jurymast.journal.history import HistoryFile
+from jurymast.journal.sqlite import SqliteJournal
 from jurymast.lab.emulators.fleet import EmulatorFleet
 from jurymast.lab.emulators.weather import parse_script, play, seeded_weather
 from jurymast.ports import Clock
@@ -31,6 +33,8 @@ RECOVERY_SECS = 1.0
 NEWS_GAP_SECS = 2.0
 """Between two looks at the account because of news: reads are rationed."""
 HISTORY_SECS = 60.0
+ASIDE_GAP_SECS = 0.2
+"""Between two lots that are put aside: what is appended comes first."""
 WEATHER_SECS = 3_600.0
 OPENING = parse_script(
     """
@@ -163,18 +167,29 @@ class Supervisor:
 
     async def _write_history(self) -> None:
         """Keep the history beside the journal fresh, in a thread: it may take its time, and may fail, for
-        whoever reads it reads what is missing in the journal."""
-        history = HistoryFile(self._bot.config.journal_path)
+        whoever reads it reads what is missing in the journal. What it has, and is old, is put aside then."""
+        bot, history = self._bot, HistoryFile(self._bot.config.journal_path)
         while True:
-            await self._bot.clock.sleep(HISTORY_SECS)
+            await bot.clock.sleep(HISTORY_SECS)
             with suppress(JournalError):
                 await asyncio.to_thread(history.catch_up)
+                await keep_short(bot.journal, history, bot.config.journal.keep_days, bot.clock)
 
     async def _learn(self) -> None:
         """Find out what became of the markets that models gave forecasts of."""
         while True:
             await self._bot.clock.sleep(self._bot.config.quality.look_secs)
             await self._bot.outcomes.look()
+
+
+async def keep_short(journal: SqliteJournal, history: HistoryFile, keep_days: float, clock: Clock) -> None:
+    """Put aside what is of the everyday and older than so many days; 0 keeps all. Raises JournalError."""
+    if not keep_days:
+        return
+    upto = await asyncio.to_thread(history.reached)
+    before = clock.utc_now() - timedelta(days=keep_days)
+    while await journal.put_aside(before, upto):
+        await clock.sleep(ASIDE_GAP_SECS)
 
 
 async def keep_weather(fleet: EmulatorFleet, seed: int, clock: Clock) -> None:

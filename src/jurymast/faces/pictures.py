@@ -219,7 +219,7 @@ def calibration(data_dir: Path, since: datetime, until: datetime) -> list[dict[s
     with JournalReader(data_dir / "journal.db") as reader:
         for recorded in reader.scan([ForecastScored], after_seq=reader.seq_before(since)):
             event = recorded.event
-            if isinstance(event, ForecastScored) and event.yes is not None and event.at < until:
+            if isinstance(event, ForecastScored) and event.yes is not None and since <= event.at < until:
                 probability = event.record.probability_pct / 100
                 said[min(BINS - 1, int(probability * BINS))].append((probability, event.yes))
     return [

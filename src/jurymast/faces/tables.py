@@ -360,6 +360,8 @@ def _rows(table: Table, data_dir: Path, since: datetime, until: datetime) -> Ite
         for recorded in reader.scan(table.kinds, after_seq=reader.seq_before(since)):
             if recorded.event.at >= until:
                 return
+            if recorded.event.at < since:  # put aside, and older than what is asked for
+                continue
             yield from table.rows(recorded.event)
 
 

@@ -106,6 +106,11 @@ class HistoryFile:
             present=history.present,
         )
 
+    def reached(self) -> int:
+        """The row of the journal up to which the file has all that it wants of it; 0 without a file."""
+        with JournalReader(self._journal) as reader, self._opened(reader, writable=False) as db:
+            return _state(db)[0]
+
     def whole(self) -> tuple[int, Tally, Present]:
         """All that the file has as one span, and the row of the journal up to which that goes."""
         with JournalReader(self._journal) as reader, self._opened(reader, writable=False) as db:
@@ -119,7 +124,7 @@ class HistoryFile:
         """Fold the next page; whether there was one."""
         db.execute("BEGIN IMMEDIATE")
         seq, present = _state(db)
-        page = reader.events(TOLD_BY, after_seq=seq, limit=PAGE_EVENTS)
+        page = reader.page(TOLD_BY, after_seq=seq, limit=PAGE_EVENTS)
         history = History(present)
         for recorded in page:
             history.apply(recorded.event)

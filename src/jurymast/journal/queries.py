@@ -25,7 +25,7 @@ from urllib.parse import quote
 
 from jurymast.domain.errors import JournalError, JournalNewer, JournalUnwritable
 from jurymast.domain.events import Event
-from jurymast.journal import codec
+from jurymast.journal import aside, codec
 from jurymast.ports import Recorded
 
 SCHEMA_VERSION: Final = 1
@@ -79,6 +79,7 @@ class JournalReader:
         self._path = path
         self._strict = strict
         self.skipped = 0
+        self._asides: dict[Path, JournalReader] = {}
         if not path.is_file():
             raise JournalError(
                 f"there is no journal at {path}: no bot has run here yet, or it keeps it elsewhere"
@@ -108,6 +109,8 @@ class JournalReader:
         self.close()
 
     def close(self) -> None:
+        for earlier in self._asides.values():
+            earlier.close()
         self._connection.close()
 
     @property
@@ -163,28 +166,63 @@ class JournalReader:
             raise self._unreadable(error) from error
 
     def scan(self, kinds: Iterable[type[Event]] | None = None, *, after_seq: int = 0) -> Iterator[Recorded]:
-        """Every event in order. Read page by page: a long read would keep the write-ahead log growing."""
+        """Every event in order, what was put aside included. Read page by page: a long read would keep the
+        write-ahead log growing."""
         wanted = None if kinds is None else list(kinds)
-        while page := self.events(wanted, after_seq=after_seq, limit=EVENTS_MAX):
+        while page := self.page(wanted, after_seq=after_seq):
             yield from page
             after_seq = page[-1].seq
 
-    def seq_before(self, at: datetime) -> int:
-        """Place of the last event before ``at``, found by halving: rows stand in the order of their times."""
-        low, text = 0, at.astimezone(UTC).isoformat(timespec="microseconds")
+    def page(
+        self, kinds: Iterable[type[Event]] | None = None, *, after_seq: int, limit: int = EVENTS_MAX
+    ) -> list[Recorded]:
+        """At most ``limit`` events after a row, oldest first, what was put aside included."""
+        wanted = None if kinds is None else list(kinds)
+        found = self.events(wanted, after_seq=after_seq, limit=limit)
+        # Asked after the read: what was moved meanwhile is missing above and is found here.
+        for earlier in self._put_aside(after_seq):
+            others = earlier.events(wanted, after_seq=after_seq, limit=limit)
+            if others:
+                known = {recorded.seq: recorded for recorded in (*found, *others)}
+                found = [known[seq] for seq in sorted(known)[:limit]]
+        return found
+
+    def _put_aside(self, after_seq: int) -> list[JournalReader]:
+        """Readers of what was put aside and may have something after a row."""
         if self._empty:
-            return low
+            return []
+        try:
+            row = self._connection.execute("SELECT value FROM meta WHERE name = 'aside_upto'").fetchone()
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+        if row is None or after_seq >= int(row[0]):
+            return []
+        for path in aside.files(self._path):
+            if path not in self._asides:
+                self._asides[path] = JournalReader(path, strict=self._strict)
+        return list(self._asides.values())
+
+    def seq_before(self, at: datetime) -> int:
+        """A place before every event of ``at`` and later, and after those before it that are not put aside:
+        found by halving, for rows stand in the order of their times."""
+        low, found, text = 0, 0, at.astimezone(UTC).isoformat(timespec="microseconds")
+        if self._empty:
+            return found
         try:
             (high,) = self._connection.execute("SELECT COALESCE(MAX(seq), 0) FROM events").fetchone()
             while low < high:
                 middle = (low + high + 1) // 2
-                (told,) = self._connection.execute(
-                    "SELECT at FROM events WHERE seq = ?", (middle,)
+                row = self._connection.execute(
+                    "SELECT seq, at FROM events WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (middle,)
                 ).fetchone()
-                low, high = (middle, high) if told < text else (low, middle - 1)
+                if row is not None and row[1] >= text:
+                    high = row[0] - 1
+                    continue
+                low = middle
+                found = found if row is None else row[0]  # beyond it something of any age may be put aside
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
-        return low
+        return found
 
     def since(self, at: datetime, kinds: Iterable[type[Event]]) -> list[Recorded]:
         """Events of these kinds from ``at`` on, newest first; older ones are not read."""

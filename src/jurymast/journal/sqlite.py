@@ -17,6 +17,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -24,6 +25,7 @@ from typing import Final, TypeAlias
 from jurymast.domain.errors import JournalError, JournalUnwritable
 from jurymast.domain.events import Event
 from jurymast.journal import codec
+from jurymast.journal.aside import NEVER_DELETED, put_aside
 from jurymast.journal.lock import WriterLock
 from jurymast.journal.queries import JournalReader, stored_version
 from jurymast.ports import Clock, Recorded
@@ -34,6 +36,10 @@ QUEUE_EVENTS_MAX: Final = 10_000
 """Events that may wait for the disk, about a tenth of a second of writing at full speed."""
 WRITER_BUSY_SECS: Final = 5.0
 """How long the writer waits for somebody else's write lock, say a shell left in a transaction."""
+
+ASIDE_ROWS: Final = 2_000
+ROWS_LEFT: Final = 10_000
+"""So many of the newest rows are never put aside."""
 
 Row: TypeAlias = tuple[str, str, str | None, str | None, str]
 """Time, kind, decision id, ticker, body."""
@@ -61,15 +67,22 @@ INSERT INTO meta (name, value) VALUES ('version', '0')
 def _create_tables(connection: sqlite3.Connection) -> None:
     for statement in _TABLES.split(";"):
         connection.execute(statement)
-    for change in ("update", "delete"):
-        connection.execute(
-            f"CREATE TRIGGER events_are_never_{change}d BEFORE {change} ON events "
-            f"BEGIN SELECT RAISE(ABORT, 'events are never {change}d'); END"
-        )
+    connection.execute(
+        "CREATE TRIGGER events_are_never_updated BEFORE update ON events "
+        "BEGIN SELECT RAISE(ABORT, 'events are never updated'); END"
+    )
+    connection.execute(NEVER_DELETED)
 
 
 MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_create_tables,)
 """The n-th brings the tables from version n to n + 1, in a transaction of its own."""
+
+
+@dataclass(slots=True)
+class _Move:
+    before: str
+    upto_seq: int
+    done: Future[int] = field(default_factory=Future)
 
 
 class SqliteJournal:
@@ -82,6 +95,7 @@ class SqliteJournal:
         (self._seq,) = connection.execute("SELECT COALESCE(MAX(seq), 0) FROM events").fetchone()
         self._waiting: list[Row] = []
         self._promises: list[Future[None]] = []
+        self._moves: list[_Move] = []
         self._refusal: str | None = None
         self._closing = False
         self._gathering = False
@@ -126,6 +140,21 @@ class SqliteJournal:
         """
         self._enqueue(events, None)
 
+    async def put_aside(self, before: datetime, upto_seq: int) -> int:
+        """Move everyday rows from before a time, not beyond a row, into the files of their months; how many.
+        At most ``ASIDE_ROWS`` at once, for what is appended meanwhile waits. See :mod:`.aside`.
+
+        Raises JournalError when it can't be done now; nothing is lost then.
+        """
+        move = _Move(before.astimezone(UTC).isoformat(timespec="microseconds"), upto_seq)
+        move.done.set_running_or_notify_cancel()
+        with self._changed:
+            if self._closing or self._refusal is not None:
+                return 0
+            self._moves.append(move)
+            self._changed.notify()
+        return await asyncio.wrap_future(move.done)
+
     def read(self, kinds: Iterable[type[Event]] | None = None, *, after_seq: int = 0) -> Iterator[Recorded]:
         """Committed events in order, on a connection of its own. Raises JournalNewer at the first that
         this version does not understand: state folded around a gap would be wrong."""
@@ -166,16 +195,32 @@ class SqliteJournal:
     def _write_until_closed(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._promises or self._closing)
+                self._changed.wait_for(self._wanted)
                 if not self._promises and not self._closing:
                     self._gathering = True
                     self._changed.wait_for(lambda: self._promises or self._closing, GATHER_SECS)
                     self._gathering = False
+                moves, self._moves = self._moves, []
                 rows, self._waiting = self._waiting, []
                 promises, self._promises = self._promises, []
-                if not rows and not promises:
-                    return
-            self._commit(rows, promises)
+                last = self._closing and not rows and not promises
+            if rows or promises:
+                self._commit(rows, promises)
+            for move in moves:
+                self._move(move)
+            if last:
+                return
+
+    def _wanted(self) -> bool:
+        return bool(self._waiting or self._promises or self._moves or self._closing)
+
+    def _move(self, move: _Move) -> None:
+        try:
+            upto = min(move.upto_seq, self._seq - ROWS_LEFT)
+            moved = put_aside(self._connection, self._path, move.before, upto, ASIDE_ROWS)
+            move.done.set_result(moved)
+        except Exception as error:  # whoever waits must hear of it, whatever it was
+            move.done.set_exception(JournalError(f"nothing was put aside: {error}"))
 
     def _commit(self, rows: list[Row], promises: list[Future[None]]) -> None:
         if self._refusal is None:

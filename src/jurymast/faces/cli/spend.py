@@ -83,7 +83,7 @@ def spend_facts(
     with JournalReader(directory / "journal.db") as journal:
         started = journal.last(RunStarted)
         rows = journal.scan(KINDS, after_seq=journal.seq_before(since))
-        folded = spending((row.event for row in rows), by)
+        folded = spending((row.event for row in rows if row.event.at >= since), by)
     try:
         accounts, trouble = read_accounts(budget_file, now), ""
     except JournalError as error:
