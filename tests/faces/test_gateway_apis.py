@@ -435,6 +435,102 @@ class TestMessages:
                     assert await stream.get_final_text() == '{"probability_pct": 7}'
 
 
+class TestResponses:
+    async def test_text_from_either_format(self) -> None:
+        """Instructions, turns and limits arrive; text, model, usage and end come back."""
+        for behaviour, model in (
+            ((OPENAI, says(chat_reply("yes"))), "served"),
+            ((ANTHROPIC, says(message_reply({"type": "text", "text": "yes"}))), "claude-sonnet-5-5"),
+        ):
+            async with world(behaviour) as place, openai_at(place) as client:
+                answer = await client.responses.create(
+                    model="jurymast",
+                    instructions="be brief",
+                    input=[
+                        {"role": "user", "content": [{"type": "input_text", "text": "rain?"}]},
+                        {"role": "assistant", "content": "where?"},
+                        {"role": "user", "content": "here"},
+                    ],
+                    max_output_tokens=44,
+                )
+                assert (answer.output_text, answer.status, answer.model) == ("yes", "completed", model)
+                assert answer.usage is not None
+                assert (answer.usage.input_tokens, answer.usage.output_tokens) == (10, 5)
+                (asked,) = place.vendors[behaviour[0]].asked
+                assert 44 in {asked.get("max_completion_tokens"), asked.get("max_tokens")}
+                texts = json.dumps(asked)
+                assert texts.index("be brief") != texts.index("rain?")
+                assert len([m for m in asked["messages"] if m["role"] != "system"]) == 3
+
+    async def test_functions_and_schemas(self) -> None:
+        """A call comes back as an item, its output finds its way; what does not conform goes to the next."""
+        wrong = says(chat_reply('{"probability": 1}'))
+        async with (
+            world((XAI, wrong), (OPENAI, says(chat_reply('{"probability_pct": 9}')))) as place,
+            openai_at(place) as client,
+        ):
+            text: Any = {"format": {"type": "json_schema", "name": "f", "schema": SCHEMA, "strict": True}}
+            answer = await client.responses.create(model="jurymast", input="x", text=text)
+            assert json.loads(answer.output_text) == {"probability_pct": 9}
+            calls = chat_reply(None, "tool_calls", tool_calls=tool_calls())
+            place.vendors[XAI].behaviour = place.vendors[OPENAI].behaviour = says(calls)
+            tools: Any = [{"type": "function", "name": "price_of", "parameters": {"type": "object"}}]
+            called = await client.responses.create(model="openai", input="x", tools=tools)
+            (call,) = called.output
+            assert call.type == "function_call"
+            assert (call.call_id, call.name) == ("call_1", "price_of")
+            items: Any = [
+                {"role": "user", "content": "x"},
+                {"type": "function_call", "call_id": "call_1", "name": "price_of", "arguments": "{}"},
+                {"type": "function_call_output", "call_id": "call_1", "output": "0.4"},
+            ]
+            await client.responses.create(model="openai", input=items, tools=tools)
+            asked = place.vendors[OPENAI].asked[-1]["messages"]
+        assert asked[1]["tool_calls"][0]["id"] == "call_1"
+        assert asked[2] == {"role": "tool", "tool_call_id": "call_1", "content": "0.4"}
+
+    async def test_streams(self) -> None:
+        """Live text, a held answer with a schema, and one that breaks off, as the SDK reads them."""
+        async with world((XAI, streams("one ", "two"))) as place, openai_at(place) as client:
+            async with client.responses.stream(model="jurymast", input="x") as stream:
+                kinds = [event.type async for event in stream]
+                final = await stream.get_final_response()
+            assert (final.output_text, final.model) == ("one two", "served")
+            assert kinds.count("response.output_text.delta") == 2
+            place.vendors[XAI].behaviour = says(chat_reply('{"probability_pct": 9}'))
+            text: Any = {"format": {"type": "json_schema", "name": "f", "schema": SCHEMA, "strict": True}}
+            async with client.responses.stream(model="jurymast", input="x", text=text) as stream:
+                final = await stream.get_final_response()
+            assert json.loads(final.output_text) == {"probability_pct": 9}
+            place.vendors[XAI].behaviour = streams("half", end=False)
+            got = await client.responses.create(model="jurymast", input="x", stream=True)
+
+            async def read() -> list[str]:
+                return [event.type async for event in got]
+
+            with pytest.raises(openai.APIError, match="xai"):
+                await read()
+
+    @pytest.mark.parametrize(
+        ("more", "field"),
+        [
+            ({"previous_response_id": "resp_1"}, "previous_response_id"),
+            ({"input": []}, "input"),
+            ({"input": [{"type": "web_search_call"}]}, "input"),
+            ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "messages"),
+            ({"tools": [{"type": "web_search"}]}, "tools"),
+            ({"text": {"format": {"type": "grammar"}}}, "text"),
+            ({"background": True}, "background"),
+        ],
+    )
+    async def test_what_is_not_simple_is_refused_by_name(self, more: dict[str, Any], field: str) -> None:
+        """And nobody is asked."""
+        async with world((XAI, says(chat_reply()))) as place:
+            status, told, _ = await post(place, {"model": "jurymast", "input": "x", **more}, "/v1/responses")
+            assert (status, told["error"]["param"]) == (400, field)
+            assert place.vendors[XAI].asked == []
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("body", "field"),

@@ -38,6 +38,7 @@ from jurymast.domain.status import EmergencyMode
 from jurymast.faces.gateway.asking import BODY_BYTES_MAX, TROUBLES, Api, Asked, BadAsk, Live, Trouble
 from jurymast.faces.gateway.chat import ChatApi
 from jurymast.faces.gateway.messages import MessagesApi
+from jurymast.faces.gateway.responses import ResponsesApi
 from jurymast.faces.web.access import is_loopback, own_page
 from jurymast.intelligence.enhanced_client import EnhancedAIClient
 from jurymast.intelligence.fallback_manager import Answered, Unanswered
@@ -95,6 +96,7 @@ class GatewayServer:
         self._under_way = 0
         spoken = frozenset(self._formats.values())
         self._chat, self._messages = ChatApi(spoken), MessagesApi(spoken)
+        self._responses = ResponsesApi(spoken)
         self._known = lru_cache(maxsize=ORDERS_KEPT)(self._is_ours)
         self._order = lru_cache(maxsize=ORDERS_KEPT)(self._order_of)
 
@@ -105,6 +107,7 @@ class GatewayServer:
             [
                 web.post("/v1/chat/completions", self._asked(self._chat)),
                 web.post("/v1/messages", self._asked(self._messages)),
+                web.post("/v1/responses", self._asked(self._responses)),
                 web.get("/v1/models", self._models),
                 web.get("/health", self._health),
                 web.get("/health/live", self._alive),
