@@ -16,6 +16,7 @@ from jurymast.app.quality import QualitySection
 from jurymast.app.rollout_section import RolloutSection
 from jurymast.app.routing import RoutingSection
 from jurymast.app.settings import REQUIRED, bounded, documented
+from jurymast.app.trace_config import TracesSection
 from jurymast.domain.money import usd
 from jurymast.domain.provider import Secret
 from jurymast.domain.status import EmergencyMode
@@ -309,6 +310,7 @@ class Config:
     alerts: AlertsSection = AlertsSection()
     journal: JournalSection = JournalSection()
     log: LogSection = LogSection()
+    traces: TracesSection = TracesSection()
     quality: QualitySection = QualitySection()
     routing: RoutingSection = RoutingSection()
     lab: LabSection = LabSection()

@@ -16,7 +16,9 @@ from jurymast import __version__
 from jurymast.app.config import Config
 from jurymast.app.control import ControlFile
 from jurymast.app.desk import LOOK_SECS, carry_out, left_behind
+from jurymast.app.redaction import Redactor
 from jurymast.app.supervisor import HISTORY_SECS, RECOVERY_SECS, keep_short, keep_weather
+from jurymast.app.traces import Tracer
 from jurymast.app.wiring import emulators, judgement, prepare, provider_configs, questions_of
 from jurymast.domain.errors import JournalError
 from jurymast.domain.events import DemandsChanged, Event, RunStarted, RunStopped
@@ -42,6 +44,7 @@ class Layer:
     client: EnhancedAIClient
     fleet: EmulatorFleet | None
     emit: Callable[[Event], None]
+    tracer: Tracer
 
     async def keep(self) -> None:
         """Probe, heed what people demand and write history, until cancelled."""
@@ -49,6 +52,7 @@ class Layer:
             tasks.create_task(self._recover())
             tasks.create_task(self._heed())
             tasks.create_task(self._remember())
+            tasks.create_task(self.tracer.run())
             if self.fleet is not None and self.config.lab.weather:
                 tasks.create_task(keep_weather(self.fleet, self.config.bot.seed, self.clock))
 
@@ -92,8 +96,11 @@ async def layer(
         journal = SqliteJournal.open(config.journal_path, clock=clock)
         stack.push_async_callback(journal.close)
 
+        tracer = Tracer(config.traces, clock, Redactor(config))
+
         def emit(event: Event) -> None:
             journal.post(event)
+            tracer.saw(event)
             watch(event)
 
         fleet = None
@@ -110,6 +117,6 @@ async def layer(
         )  # fmt: skip
         await journal.append(started)
         try:
-            yield Layer(config, clock, journal, client, fleet, emit)
+            yield Layer(config, clock, journal, client, fleet, emit, tracer)
         finally:
             await journal.append(RunStopped(at=clock.utc_now(), reason="asked to stop"))

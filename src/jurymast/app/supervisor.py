@@ -98,6 +98,7 @@ class Supervisor:
                     tasks.create_task(CanaryKeeper(bot).run()),
                     tasks.create_task(self._alerts.run()),
                     tasks.create_task(bot.log.run()),
+                    tasks.create_task(bot.tracer.run()),
                 ]
                 if self._file is not None:
                     helpers.append(tasks.create_task(Reloader(bot, self._file, self._retuned).run()))

@@ -16,6 +16,7 @@ from jurymast.app.exchange import Venue, check_armed, open_exchange
 from jurymast.app.heart import Heart
 from jurymast.app.redaction import Redactor
 from jurymast.app.restart import earlier_run, forecast_records, last_cycle, settled_forecasts
+from jurymast.app.traces import Tracer
 from jurymast.domain.errors import ConfigError, JournalUnwritable
 from jurymast.domain.events import (
     ApiDrifted,
@@ -81,6 +82,7 @@ class Bot:
     redact: Redactor
     order_cap: Micros | None
     """Of real money, by what the record has earned; None for play money."""
+    tracer: Tracer
 
     @property
     def exchange(self) -> KalshiExchange:
@@ -131,11 +133,13 @@ async def build(
         news: deque[Event] = deque(maxlen=NEWS_MAX)
         redact = Redactor(config)
         log = DecisionLog(config.log.file, clock, redact)
+        tracer = Tracer(config.traces, clock, redact)
 
         def observe(event: Event) -> None:
             watch(event)
             heart.saw(event)
             log.saw(event)
+            tracer.saw(event)
             if isinstance(event, TOLD_BY):
                 news.append(event)
 
@@ -184,7 +188,7 @@ async def build(
         yield Bot(
             config, clock, journal, recorder, portfolio, venue, client, cycle, gateway, control,
             liquidator, Outcomes(exchange, records, recorder, clock=clock), heart, fleet, news,
-            log, redact, cap,
+            log, redact, cap, tracer,
         )  # fmt: skip
 
 

@@ -97,7 +97,8 @@ class Attempt:
 
     ``cost`` is what it cost as far as is known. ``estimated`` says that no vendor has told it: of an attempt
     given up on its way it is the likely cost, and ``uncertain`` what may be billed beyond that at most; of
-    one that failed without a word of its tokens it is the worst case.
+    one that failed without a word of its tokens it is the worst case. It began ``after_secs`` of the walk;
+    tokens are those of an answer, 0 where nobody has counted.
     """
 
     route: Route
@@ -109,6 +110,9 @@ class Attempt:
     sent: bool = True
     uncertain: Micros = 0
     estimated: bool = False
+    after_secs: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -291,4 +291,7 @@ class Run(Generic[Value]):
                 core.failed(walk, attempt, now, failure, cost=cost)
             else:
                 self.response, self.value = response, value  # type: ignore[assignment]  # Rejected is ruled out
-                core.answered(walk, attempt, now, cost=cost, first_token_secs=response.first_token_secs)
+                first_token_secs = response.first_token_secs
+                core.answered(
+                    walk, attempt, now, cost=cost, first_token_secs=first_token_secs, usage=response.usage
+                )

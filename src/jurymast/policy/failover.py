@@ -25,9 +25,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from jurymast.domain.decision import AbstainReason, Attempt
+from jurymast.domain.decision import AbstainReason
 from jurymast.domain.money import Micros
-from jurymast.domain.provider import Failure, FailureKind, ProviderName, Route, Tier
+from jurymast.domain.provider import Failure, FailureKind, ProviderName, Route, Tier, Usage
 from jurymast.domain.status import EmergencyMode, RouteState
 from jurymast.policy import ladder as ladders
 from jurymast.policy.choosing import choose, in_order, leave_out_small, note_skipped
@@ -145,15 +145,16 @@ class Failover:
         return walk
 
     def answered(
-        self, walk: Walk, attempt: int, now: float, *, cost: Micros = 0, first_token_secs: float | None = None
-    ) -> None:
+        self, walk: Walk, attempt: int, now: float, *, cost: Micros = 0,
+        first_token_secs: float | None = None, usage: Usage | None = None,
+    ) -> None:  # fmt: skip
         """A validated answer came. The walk ends with it."""
         sent = walk.in_flight.pop(attempt)
         record = sent.record
         secs = max(0.0, now - sent.at)
         self.health.answered(record, attempt, now, secs, walk.prompt_class, first_token_secs)
         self.retries.earn()
-        walk.attempts.append(Attempt(record.route, "answered", "a hedge" if sent.hedge else "", secs, cost))
+        walk.answered(sent, secs, cost, usage)
         self._climb()
         self.ladder = ladders.decided(self.ladder, now, self.settings.ladder)
         if record.route != self.active and (self.active is None or record is self.health.first(now)):

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from jurymast.domain.decision import AbstainReason, Attempt
 from jurymast.domain.money import Micros
-from jurymast.domain.provider import Failure, Route
+from jurymast.domain.provider import Failure, Route, Usage
 from jurymast.policy.health import Record
 
 
@@ -124,11 +124,26 @@ class Walk:
             sent.at, sent.overdue_at, sent.overdue_secs = now, now + sent.overdue_secs, None
             sent.record.in_flight[attempt] = sent.overdue_at
 
+    def answered(self, sent: Sent, secs: float, cost: Micros, usage: Usage | None) -> None:
+        """Note the attempt that was answered."""
+        used, detail = usage or Usage(), "a hedge" if sent.hedge else ""
+        attempt = Attempt(
+            sent.record.route, "answered", detail, secs, cost, after_secs=self._after(sent),
+            input_tokens=used.input, output_tokens=used.output,
+        )  # fmt: skip
+        self.attempts.append(attempt)
+
+    def _after(self, sent: Sent) -> float:
+        """When it left, from the beginning of the walk."""
+        return max(0.0, sent.at - self.began_at)
+
     def failed(self, sent: Sent, secs: float, failure: Failure, cost: Micros) -> None:
         """Note an attempt that came to nothing. A failure without usage leaves its cost to our estimate."""
         estimated = cost > 0 and failure.usage is None
         route, told = sent.record.route, str(failure)
-        attempt = Attempt(route, "failed", told, secs, cost, failure.kind, estimated=estimated)
+        attempt = Attempt(
+            route, "failed", told, secs, cost, failure.kind, estimated=estimated, after_secs=self._after(sent)
+        )
         self.attempts.append(attempt)
 
     def give_up(self, sent: Sent, now: float) -> bool:
@@ -142,7 +157,10 @@ class Walk:
         detail = f"no answer in {secs:.1f} s, given up" if overdue else "no longer needed"
         cost, uncertain = self.quote(route, secs)
         estimated = cost > 0
-        attempt = Attempt(route, outcome, detail, secs, cost, uncertain=uncertain, estimated=estimated)
+        attempt = Attempt(
+            route, outcome, detail, secs, cost, uncertain=uncertain, estimated=estimated,
+            after_secs=self._after(sent),
+        )  # fmt: skip
         self.attempts.append(attempt)
         return overdue
 
