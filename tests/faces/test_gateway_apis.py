@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -34,6 +35,10 @@ from gateway_world import (
 from jurymast.domain.errors import ConfigError
 from jurymast.domain.provider import Secret
 from jurymast.domain.status import EmergencyMode
+from jurymast.faces.gateway.asking import Api, BadAsk, read
+from jurymast.faces.gateway.chat import ChatApi
+from jurymast.faces.gateway.messages import MessagesApi
+from jurymast.faces.gateway.responses import ResponsesApi
 from jurymast.faces.gateway.server import GatewaySettings
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
@@ -633,6 +638,72 @@ class TestRefusals:
 
 
 KEYS = {"alpha": Secret("key-of-alpha"), "beta": Secret("key-of-beta")}
+
+
+WORDS = (
+    "user assistant tool text function json_schema auto tool_use tool_result input_text function_call "
+    "function_call_output message"
+)
+ATOMS = (None, True, 0, -1, 3.5, 10**30, "", "x", "\ud800", *WORDS.split(" "))
+FIELDS = (
+    "messages role content type text tools function name parameters tool_choice tool_calls id arguments "
+    "response_format json_schema schema stop stream_options n system input_schema output_config format input "
+    "reasoning output stop_sequences"
+)
+NAMES = tuple(FIELDS.split(" "))
+READERS = [ChatApi(), MessagesApi(), ResponsesApi()]
+
+
+@pytest.mark.parametrize("api", READERS, ids=lambda api: type(api).__name__)
+def test_whatever_is_asked_is_read_or_refused(api: Api) -> None:
+    """Five thousand questions that went wrong somewhere, seeded: no other end than those two."""
+    dice = random.Random(7)
+
+    def made(depth: int) -> Any:
+        if depth == 0 or dice.random() < 0.35:
+            return dice.choice(ATOMS)
+        if dice.random() < 0.4:
+            return [made(depth - 1) for _ in range(dice.randrange(3))]
+        return {dice.choice(NAMES): made(depth - 1) for _ in range(dice.randrange(5))}
+
+    refused = 0
+    for _ in range(5_000):
+        message = {"role": "user", "content": "x"}
+        asked: dict[str, Any] = {"model": "m", "max_tokens": 5, "messages": [message]}
+        if isinstance(api, ResponsesApi):
+            asked = {"model": "m", "input": [message]}
+        for _ in range(dice.randrange(1, 4)):
+            (asked if dice.random() < 0.5 else message)[dice.choice(NAMES)] = made(4)
+        try:
+            assert read(api, json.dumps(asked).encode()).bodies
+        except BadAsk:
+            refused += 1
+    assert 1_000 < refused < 5_000
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": None, "tool_calls": ["price_of"]},
+        {"content": None, "tool_calls": "price_of"},
+        {"content": "x", "tool_calls": [{"id": "1", "function": {"name": "f"}}]},
+        {"content": "x", "tool_calls": [{"id": "1", "function": {"arguments": "{}"}}]},
+        {"content": [{"type": "text", "text": "x"}]},
+    ],
+)
+async def test_a_reply_that_no_client_could_read_goes_to_the_next(message: dict[str, Any]) -> None:
+    """A vendor's misshapen call of a tool is its failure, whoever asked and however."""
+    bad = chat_reply(finish="tool_calls" if "tool_calls" in message else "stop", **message)
+    async with (
+        world((XAI, says(bad)), (OPENAI, says(chat_reply("fine")))) as place,
+        openai_at(place) as client,
+        anthropic_at(place) as other,
+    ):
+        answer = await client.chat.completions.create(model="xai", messages=HELLO)
+        assert answer.choices[0].message.content == "fine"
+        told = await other.messages.create(model="xai", max_tokens=9, messages=HELLO)
+        assert told.content[0].type == "text"
+        assert "malformed" in place.completed[0].attempts[0].detail
 
 
 class TestClients:

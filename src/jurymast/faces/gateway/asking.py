@@ -101,6 +101,15 @@ class Live(Protocol):
     def end(self, response: AIResponse) -> bytes: ...
 
 
+def read(api: Api, body: bytes) -> Asked:
+    """A question as ``api`` reads it. Raises BadAsk, also for what is of another kind than it has there: a
+    vendor would say more of it, but nobody is asked what can't be understood."""
+    try:
+        return api.read(body)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BadAsk(f"a field is of another kind than this API has there: {error}") from None
+
+
 def decoded(body: bytes) -> dict[str, Any]:
     """The question as an object. Raises BadAsk."""
     try:

@@ -35,7 +35,7 @@ from jurymast.domain.provider import (
     same_model,
 )
 from jurymast.domain.status import EmergencyMode
-from jurymast.faces.gateway.asking import BODY_BYTES_MAX, TROUBLES, Api, Asked, BadAsk, Live, Trouble
+from jurymast.faces.gateway.asking import BODY_BYTES_MAX, TROUBLES, Api, Asked, BadAsk, Live, Trouble, read
 from jurymast.faces.gateway.chat import ChatApi
 from jurymast.faces.gateway.messages import MessagesApi
 from jurymast.faces.gateway.responses import ResponsesApi
@@ -127,7 +127,7 @@ class GatewayServer:
                 return _refused(api, Trouble(503, "server_error", "busy", "too many questions are under way"))
             self._under_way += 1
             try:
-                asked = api.read(await request.read())
+                asked = read(api, await request.read())
                 return await self._answer(api, request, name, asked)
             except BadAsk as error:
                 code = "model_not_found" if error.field == "model" else "invalid_request"

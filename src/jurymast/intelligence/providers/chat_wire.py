@@ -97,6 +97,8 @@ class ChatWire:
         if choice is None:
             return unusable(FailureKind.EMPTY, "the reply has no choices", usage)
         message = section(choice.get("message"))
+        if verbatim and (wrong := _misshapen(choice.get("message"))):
+            return unusable(FailureKind.MALFORMED, wrong, usage)
         return _judge(
             text=message.get("content"),
             refusal=message.get("refusal"),
@@ -209,6 +211,26 @@ def _judge(
     if not isinstance(text, str) or not text.strip():
         return unusable(FailureKind.EMPTY, "the answer has no text", usage)
     return Completion(text, model, usage, finish, billed)
+
+
+def _misshapen(message: object) -> str:
+    """What of a message another program could not read; empty when it can."""
+    if not isinstance(message, dict):
+        return "the message is no object"
+    if not all(isinstance(message.get(name), str | None) for name in ("content", "refusal")):
+        return "the message's content is no text"
+    calls = message.get("tool_calls")
+    if calls is None:
+        return ""
+    if not isinstance(calls, list):
+        return "the calls of tools are no list"
+    for call in calls:
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            return "a call of a tool names none"
+        if not isinstance(function.get("arguments"), str):
+            return "a call of a tool has no arguments"
+    return ""
 
 
 def _size(piece: object) -> int:

@@ -79,6 +79,9 @@ class MessagesWire:
             return stated_error(body)
         content = reply.get("content")
         blocks = [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+        if verbatim and blocks != content:
+            usage = _usage(section(reply.get("usage")))
+            return unusable(FailureKind.MALFORMED, "the content is no list of blocks", usage)
         return _judge(
             [block.get("text", "") for block in blocks if block.get("type") == "text"],
             reply.get("stop_reason"),
