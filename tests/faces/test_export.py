@@ -191,10 +191,14 @@ class TestPlot:
         equity = json.loads(run("plot", "equity", "--json", "--data-dir", str(month)).output)["rows"]
         last = exported("cycles", month)[-1]
         assert equity[-1]["equity_usd"] == float(last["equity_usd"])
-        spend = json.loads(run("plot", "spend", "--json", "--data-dir", str(month)).output)["rows"]
+        spend = json.loads(run("plot", "spend", "--days", "32", "--json", "--data-dir", str(month)).output)[
+            "rows"
+        ]
         whole = sum(float(row["known_usd"]) for row in exported("spend", month))
         assert sum(row["spend_usd"] for row in spend) == pytest.approx(whole)
-        bins = json.loads(run("plot", "calibration", "--json", "--data-dir", str(month)).output)["rows"]
+        bins = json.loads(
+            run("plot", "calibration", "--days", "32", "--json", "--data-dir", str(month)).output
+        )["rows"]
         forecasts = exported("forecasts", month)
         assert sum(row["forecasts"] for row in bins) == len(forecasts)
         low = [int(row["outcome"]) for row in forecasts if int(row["probability_pct"]) < 10]
