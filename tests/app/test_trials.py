@@ -13,7 +13,7 @@ import pytest
 
 from jurymast.app.clock import SystemClock
 from jurymast.app.config import Config
-from jurymast.app.doctor import Check, Health
+from jurymast.app.doctor import Check, Health, examine
 from jurymast.app.settings import load_settings
 from jurymast.app.trials import answers, ports
 from jurymast.domain.provider import ProviderName
@@ -73,6 +73,20 @@ async def test_what_is_wrong_is_said_of_each(tmp_path: Path) -> None:
     assert "$" in rows["openai"].finding, "it was billed all the same"
     assert rows["anthropic"].health is Health.WARN
     assert rows["local"].health is Health.OK
+
+
+async def test_a_refused_key_is_seen_without_spending(tmp_path: Path) -> None:
+    """The list of models is free and wants the key; a vendor that is away is a warning as well."""
+    async with vendors() as fleet:
+        await fleet.set_fault("xai", "auth")
+        await fleet.set_fault("openai", "refuse")
+        rows = {
+            check.name: check for check in await examine(configured(fleet, tmp_path), clock=SystemClock())
+        }
+    assert (rows["xai"].health, rows["xai"].cure) == (Health.WARN, "its key is refused: set another")
+    assert rows["openai"].health is Health.WARN
+    assert "network" in rows["openai"].cure
+    assert rows["anthropic"].health is Health.OK
 
 
 async def test_the_budget_holds_for_the_doctor_too(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from jurymast.app.exchange import open_reach
 from jurymast.app.model_table import NOTHING_KNOWN, Known, ModelRow, asked, remembered, table
 from jurymast.domain.errors import ExchangeError, JournalError, JurymastError
 from jurymast.domain.events import RunStarted
-from jurymast.domain.provider import ProviderName
+from jurymast.domain.provider import FailureKind, ProviderName
 from jurymast.domain.status import TradingState
 from jurymast.exchange.kalshi.exchange import KalshiExchange
 from jurymast.journal.budget_file import read_accounts
@@ -175,6 +175,11 @@ def _model(row: ModelRow, today: date, unasked: str) -> Check:
         return Check(name, health, f"{name} ends on {row.ends_on}", "configure its successor")
     if row.notice:
         return Check(name, Health.WARN, row.notice, f"write {name} in the configuration")
+    if row.listed is None and row.failure and row.provider is not ProviderName.LOCAL:
+        # No more than a warning: the others answer, and a bot must be able to start again without this one.
+        refused = row.failure.startswith(FailureKind.AUTH)
+        cure = "its key is refused: set another" if refused else "look at the network and the vendor's status"
+        return Check(name, Health.WARN, f"{name}: {row.failure}", cure)
     if row.listed is None:
         return Check(name, Health.SKIP, f"{name}: {row.failure or unasked}")
     return Check(name, Health.OK, f"{name} is listed")
