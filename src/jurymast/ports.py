@@ -76,7 +76,8 @@ class Transport(Protocol):
 class Tap(Protocol):
     """Hears a stream line by line as it arrives, with the pieces of text in all lines so far.
 
-    ``started`` from the first token on, visible or not. It may not wait and may not raise.
+    ``started`` from the first token on, visible or not, or from an end that is an answer without any. It may
+    not wait and may not raise.
     """
 
     def __call__(self, line: bytes, texts: Sequence[str], *, started: bool) -> None: ...

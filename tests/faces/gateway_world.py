@@ -88,7 +88,9 @@ def says(reply: Mapping[str, Any], status: int = 200) -> Behaviour:
     return behave
 
 
-def streams(*pieces: str, gap_secs: float = 0.0, end: bool = True, done: bool = True) -> Behaviour:
+def streams(
+    *pieces: str, gap_secs: float = 0.0, end: bool = True, done: bool = True, finish: str = "stop"
+) -> Behaviour:
     """Streams a chat completion; without ``end`` it hangs up in the middle of it."""
 
     async def behave(request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
@@ -112,7 +114,7 @@ def streams(*pieces: str, gap_secs: float = 0.0, end: bool = True, done: bool = 
             assert request.transport is not None
             request.transport.abort()
             return response
-        await frame({}, "stop")
+        await frame({}, finish)
         usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
         last = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "served"}
         await response.write(

@@ -342,6 +342,30 @@ class TestStreams:
             got = await client.chat.completions.create(model="jurymast", messages=HELLO, stream=True)
             assert "".join([c.choices[0].delta.content or "" async for c in got]) == "here"
 
+    async def test_a_stream_that_says_nothing_is_no_answer(self) -> None:
+        """The next provider is asked. A server that does not stream is told as a stream all the same."""
+        async with (
+            world((XAI, streams()), (OPENAI, says(chat_reply("not streamed")))) as place,
+            openai_at(place) as client,
+            anthropic_at(place) as other,
+        ):
+            got = await client.chat.completions.create(model="jurymast", messages=HELLO, stream=True)
+            assert "".join([c.choices[0].delta.content or "" async for c in got]) == "not streamed"
+            assert place.completed[0].attempts[0].failure == "empty"
+            async with other.messages.stream(model="openai", max_tokens=9, messages=HELLO) as stream:
+                assert await stream.get_final_text() == "not streamed"
+
+    async def test_an_end_without_words_that_is_an_answer_is_passed_on(self) -> None:
+        """The vendor's filter: the client reads it in the finish reason, and nobody else is asked."""
+        async with (
+            world((XAI, streams(finish="content_filter")), (OPENAI, streams("no"))) as place,
+            openai_at(place) as client,
+        ):
+            got = await client.chat.completions.create(model="jurymast", messages=HELLO, stream=True)
+            ends = [chunk.choices[0].finish_reason async for chunk in got if chunk.choices]
+            assert ends[-1] == "content_filter"
+            assert place.vendors[OPENAI].asked == []
+
     async def test_a_client_that_leaves_ends_what_was_asked_for_it(self) -> None:
         """The vendor's connection is closed, the attempt is on record."""
         for stream in (False, True):

@@ -137,6 +137,8 @@ class GatewayServer:
             except web.HTTPRequestEntityTooLarge:
                 large = f"the question is larger than {BODY_BYTES_MAX} bytes"
                 return _refused(api, Trouble(413, "invalid_request_error", "too_large", large))
+            except ConnectionError:  # the client has left
+                raise
             except Exception as error:  # whatever broke in here, the client is not left without a word
                 _LOG.exception("a question of gateway client %s could not be dealt with", name)
                 return _refused(api, _trouble(AbstainReason.INTERNAL_ERROR, type(error).__name__))
@@ -172,8 +174,7 @@ class GatewayServer:
             return _refused(api, _why(outcome))
         told_in = self._formats[outcome.route]
         if asked.stream:
-            body = api.frames(outcome.response, told_in, usage_wanted=asked.usage_wanted)
-            return web.Response(body=body, content_type="text/event-stream", headers=_told_of(outcome))
+            return _streamed(api, outcome, told_in, asked.usage_wanted)
         body = api.whole(outcome.response, told_in)
         return web.Response(body=body, content_type=_JSON, headers=_told_of(outcome))
 
@@ -332,12 +333,12 @@ class _Relay:
             if self._pieces.empty() and task.done():
                 break
         outcome = await task
-        if response is None and isinstance(outcome, Unanswered):
-            return _refused(self._api, _why(outcome))
-        if response is None:
-            response = await self._open()
-        if isinstance(outcome, Unanswered) or self._live is None:
-            await response.write(self._api.broken(_why(outcome)))  # type: ignore[arg-type] # an answer was begun
+        if response is None or self._live is None:
+            if isinstance(outcome, Unanswered):
+                return _refused(self._api, _why(outcome))
+            return _streamed(self._api, outcome, self._formats[outcome.route], self._usage_wanted)
+        if isinstance(outcome, Unanswered):
+            await response.write(self._api.broken(_why(outcome)))
         else:
             await response.write(self._live.end(outcome.response))
         await response.write_eof()
@@ -416,6 +417,12 @@ def _refused(api: Api, trouble: Trouble) -> web.Response:
     return web.Response(
         body=api.trouble(trouble), status=trouble.status, content_type=_JSON, headers=NO_RETRY
     )
+
+
+def _streamed(api: Api, outcome: Answered[str], told_in: Format, usage_wanted: bool) -> web.Response:
+    """An answer that came whole, as the stream that was asked for."""
+    body = api.frames(outcome.response, told_in, usage_wanted=usage_wanted)
+    return web.Response(body=body, content_type="text/event-stream", headers=_told_of(outcome))
 
 
 def _told_of(outcome: Answered[str]) -> dict[str, str]:

@@ -81,6 +81,13 @@ class _Watch:
         return Failure(kind, detail, BILLING[kind], status=200)
 
 
+def _says_something(decoder: StreamDecoder) -> bool:
+    """Whether there is anything to pass on: a stream that ends without a word is one only if it may."""
+    if decoder.progress or not decoder.answered:
+        return decoder.progress > 0
+    return isinstance(decoder.result(), Completion)
+
+
 async def read_stream(
     reply: HttpReply, decoder: StreamDecoder, limits: StreamLimits, alarms: Alarms, tap: Tap | None = None
 ) -> tuple[Completion | Failure, float | None]:
@@ -96,7 +103,7 @@ async def read_stream(
             async for line in reply.lines():
                 decoder.feed(line)
                 if tap is not None:
-                    tap(line, decoder.texts, started=decoder.started)
+                    tap(line, decoder.texts, started=_says_something(decoder))
                 if decoder.closed and not decoder.answered:
                     break
                 if not decoder.started:
