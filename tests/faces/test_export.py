@@ -32,7 +32,7 @@ from jurymast.faces.cli.export import NAMES
 from jurymast.faces.cli.main import cli
 from jurymast.faces.cli.plot import NAMES as PLOTS
 from jurymast.faces.pictures import PICTURES
-from jurymast.faces.tables import HEALTH, TABLES, usd
+from jurymast.faces.tables import HEALTH, TABLES, dollars
 from jurymast.journal.sqlite import SqliteJournal
 from jurymast.testing.clock import FakeClock
 
@@ -136,7 +136,7 @@ class TestExport:
         attempt = exported("attempts", month)[1]
         assert (attempt["cost_usd"], attempt["failure"], attempt["sent"]) == ("0.001234", "", "true")
         assert [row["client"] for row in exported("spend", month) if row["client"]] == ["desk"]
-        assert usd(1) == Decimal("0.000001")
+        assert dollars(1) == Decimal("0.000001")
 
     def test_a_text_is_no_formula(self, month: Path) -> None:
         """What a vendor writes can't run in whoever opens the table; as JSON it is what it was."""

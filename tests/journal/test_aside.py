@@ -15,8 +15,8 @@ from click.testing import CliRunner
 
 from history_world import START, cycle, decided, life, told, write
 from jurymast.app.config import Config
+from jurymast.app.keeping import keep_short
 from jurymast.app.settings import load_settings
-from jurymast.app.supervisor import keep_short
 from jurymast.domain.errors import ConfigError
 from jurymast.domain.events import CycleFinished, DecisionMade, ProviderChanged
 from jurymast.faces.cli.main import cli

@@ -12,8 +12,8 @@ from jurymast.policy.lease import (
     LEASE_SECS,
     LEASE_SHARE,
     LEASE_TIMES,
+    Bill,
     Leases,
-    Settled,
     size,
 )
 from jurymast.policy.ledger import Hold, Payer
@@ -50,11 +50,11 @@ def test_what_is_given_out_was_taken_before(data: st.DataObject) -> None:
     is settled once, and in the end the bills are the requests' own."""
     leases, now, serial = Leases(), 0.0, 0
     taken: dict[int, int] = {}
-    settled: dict[int, Settled] = {}
+    settled: dict[int, Bill] = {}
     under_way: dict[int, Hold] = {}
     costs = 0
 
-    def book(*over: Settled | None) -> None:
+    def book(*over: Bill | None) -> None:
         for each in over:
             if each is not None:
                 assert each.hold.serial not in settled

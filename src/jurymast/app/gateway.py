@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,15 +16,13 @@ from jurymast import __version__
 from jurymast.app.config import Config
 from jurymast.app.control import ControlFile
 from jurymast.app.desk import LOOK_SECS, carry_out, left_behind
+from jurymast.app.keeping import keep_history, keep_probing, keep_weather
 from jurymast.app.redaction import Redactor
-from jurymast.app.supervisor import HISTORY_SECS, RECOVERY_SECS, keep_short, keep_weather
 from jurymast.app.traces import Tracer
 from jurymast.app.wiring import emulators, judgement, prepare, provider_configs, questions_of
-from jurymast.domain.errors import JournalError
 from jurymast.domain.events import DemandsChanged, Event, RunStarted, RunStopped
 from jurymast.exchange.paths import PricePath
 from jurymast.intelligence.enhanced_client import EnhancedAIClient
-from jurymast.journal.history import HistoryFile
 from jurymast.journal.sqlite import SqliteJournal
 from jurymast.lab.emulators.fleet import EmulatorFleet
 from jurymast.lab.world import QuestionOracle
@@ -49,17 +47,12 @@ class Layer:
     async def keep(self) -> None:
         """Probe, heed what people demand and write history, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._recover())
+            tasks.create_task(keep_probing(self.client.fallback_manager, self.clock))
             tasks.create_task(self._heed())
-            tasks.create_task(self._remember())
+            tasks.create_task(keep_history(self.journal, self.config, self.clock))
             tasks.create_task(self.tracer.run())
             if self.fleet is not None and self.config.lab.weather:
                 tasks.create_task(keep_weather(self.fleet, self.config.bot.seed, self.clock))
-
-    async def _recover(self) -> None:
-        while True:
-            await self.client.fallback_manager.check_recovery()
-            await self.clock.sleep(RECOVERY_SECS)
 
     async def _heed(self) -> None:
         control = ControlFile(self.config.data_dir, self.clock)
@@ -73,14 +66,6 @@ class Layer:
                     self.emit(DemandsChanged(at=now, serial=demands.serial, demands=told))
                 await carry_out(judge, before, demands, now)
             await self.clock.sleep(LOOK_SECS)
-
-    async def _remember(self) -> None:
-        history = HistoryFile(self.config.journal_path)
-        while True:
-            await self.clock.sleep(HISTORY_SECS)
-            with suppress(JournalError):
-                await asyncio.to_thread(history.catch_up)
-                await keep_short(self.journal, history, self.config.journal.keep_days, self.clock)
 
 
 @asynccontextmanager

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
-from datetime import timedelta
 
 from jurymast import __version__
 from jurymast.app import live
@@ -17,34 +15,15 @@ from jurymast.app.arming import check_fit
 from jurymast.app.canary import CanaryKeeper
 from jurymast.app.desk import ControlDesk
 from jurymast.app.firings import take_over_firings
+from jurymast.app.keeping import keep_history, keep_probing, keep_weather
 from jurymast.app.models import ModelKeeper
 from jurymast.app.reload import Reloader, SettingsFile
 from jurymast.app.systemd import Systemd
 from jurymast.app.wiring import Bot
-from jurymast.domain.errors import JournalError
 from jurymast.domain.events import RunStarted, RunStopped
-from jurymast.journal.history import HistoryFile
-from jurymast.journal.sqlite import SqliteJournal
-from jurymast.lab.emulators.fleet import EmulatorFleet
-from jurymast.lab.emulators.weather import parse_script, play, seeded_weather
-from jurymast.ports import Clock
 
-RECOVERY_SECS = 1.0
 NEWS_GAP_SECS = 2.0
 """Between two looks at the account because of news: reads are rationed."""
-HISTORY_SECS = 60.0
-ASIDE_GAP_SECS = 0.2
-"""Between two lots that are put aside: what is appended comes first."""
-WEATHER_SECS = 3_600.0
-OPENING = parse_script(
-    """
-    20s xai refuse
-    40s xai clear
-    60s all 503
-    75s all clear
-    """
-)
-"""What every run with weather shows first, so that nobody has to wait for bad luck to see it handled."""
 
 
 class Supervisor:
@@ -85,7 +64,7 @@ class Supervisor:
             await check_fit(bot)
             async with asyncio.TaskGroup() as tasks:
                 helpers = [
-                    tasks.create_task(self._recovery()),
+                    tasks.create_task(keep_probing(bot.fallback, bot.clock)),
                     tasks.create_task(bot.venue.listener.run()),
                     tasks.create_task(self._heed()),
                     tasks.create_task(self._learn()),
@@ -93,7 +72,7 @@ class Supervisor:
                     tasks.create_task(bot.heart.run()),
                     tasks.create_task(live.keep(bot)),
                     tasks.create_task(self._systemd.run()),
-                    tasks.create_task(self._write_history()),
+                    tasks.create_task(keep_history(bot.journal, bot.config, bot.clock)),
                     tasks.create_task(ModelKeeper(bot).run()),
                     tasks.create_task(CanaryKeeper(bot).run()),
                     tasks.create_task(self._alerts.run()),
@@ -149,11 +128,6 @@ class Supervisor:
         except TimeoutError:
             return
 
-    async def _recovery(self) -> None:
-        while True:
-            await self._bot.fallback.check_recovery()
-            await self._bot.clock.sleep(RECOVERY_SECS)
-
     async def _heed(self) -> None:
         """Look at the account when the exchange has news of it, not only once in a cycle."""
         while True:
@@ -166,41 +140,11 @@ class Supervisor:
         self._alerts.tune()
         self._systemd.quiet_secs = self._bot.config.cycle_secs_max
 
-    async def _write_history(self) -> None:
-        """Keep the history beside the journal fresh, in a thread: it may take its time, and may fail, for
-        whoever reads it reads what is missing in the journal. What it has, and is old, is put aside then."""
-        bot, history = self._bot, HistoryFile(self._bot.config.journal_path)
-        while True:
-            await bot.clock.sleep(HISTORY_SECS)
-            with suppress(JournalError):
-                await asyncio.to_thread(history.catch_up)
-                await keep_short(bot.journal, history, bot.config.journal.keep_days, bot.clock)
-
     async def _learn(self) -> None:
         """Find out what became of the markets that models gave forecasts of."""
         while True:
             await self._bot.clock.sleep(self._bot.config.quality.look_secs)
             await self._bot.outcomes.look()
-
-
-async def keep_short(journal: SqliteJournal, history: HistoryFile, keep_days: float, clock: Clock) -> None:
-    """Put aside what is of the everyday and older than so many days; 0 keeps all. Raises JournalError."""
-    if not keep_days:
-        return
-    upto = await asyncio.to_thread(history.reached)
-    before = clock.utc_now() - timedelta(days=keep_days)
-    while await journal.put_aside(before, upto):
-        await clock.sleep(ASIDE_GAP_SECS)
-
-
-async def keep_weather(fleet: EmulatorFleet, seed: int, clock: Clock) -> None:
-    """Outages of the emulated providers: the opening, then seeded ones, hour after hour."""
-    await play(OPENING, fleet, clock)
-    hour = 0
-    while True:
-        script = seeded_weather(seed + hour, WEATHER_SECS, fleet.models)
-        await play(script, fleet, clock)
-        hour += 1
 
 
 def _cause(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""What every fact has."""
+"""What every fact has, and the one fact that is about the running program itself."""
 
 from __future__ import annotations
 

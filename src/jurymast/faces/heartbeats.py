@@ -9,6 +9,8 @@ from typing import Final
 from jurymast.journal.history import Span
 from jurymast.policy.history import Tally, total
 
+BLOCKS: Final = "▁▂▃▄▅▆▇█"
+"""Heights of a bar in a terminal, least first."""
 BARS: Final = 90
 """Of a heartbeat: each is a share of the time told of."""
 
@@ -28,3 +30,8 @@ def heartbeat(
         for part in range(first, last + 1):
             parts[part].append(span.tally)
     return [total(part).of(name).uptime if part else None for part in parts]
+
+
+def block(share: float) -> str:
+    """A bar of that height, 0 to 1."""
+    return BLOCKS[min(int(share * len(BLOCKS)), len(BLOCKS) - 1)]

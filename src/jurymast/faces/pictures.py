@@ -12,11 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from jurymast.domain.errors import JournalError
 from jurymast.domain.events import ForecastScored, RunStarted
 from jurymast.domain.money import USD
 from jurymast.faces import plots
-from jurymast.faces.heartbeats import heartbeat
+from jurymast.faces.heartbeats import block, heartbeat
 from jurymast.journal.history import HistoryFile, Span
 from jurymast.journal.queries import JournalReader
 from jurymast.policy.history import Tally, total
@@ -24,7 +23,6 @@ from jurymast.policy.history import Tally, total
 PARTS: Final = 60
 BINS: Final = 10
 CALIBRATION: Final = "what models said against what came"
-_BLOCKS: Final = " ▁▂▃▄▅▆▇█"
 _STYLE: Final = """<style>
 svg { --good: #2e9e5b; --warn: #c98a1b; --bad: #d0443e; --quiet: #9aa3ad; --line: #d9dee3; --ink: #2b6cb0;
   --series-1: #c05621; --series-2: #6b46c1; --series-3: #2c7a7b; background: #ffffff; }
@@ -92,13 +90,7 @@ def picture(name: str, data_dir: Path, *, since: datetime, until: datetime) -> P
     """One of :data:`PICTURES`. Raises KeyError for another, JournalError without a journal."""
     draw = PICTURES[name]  # before anything is read
     journal = data_dir / "journal.db"
-    file = HistoryFile(journal)
-    try:
-        file.catch_up()
-    except JournalError:
-        if not journal.is_file():
-            raise
-    spans = tuple(span for span in file.past(since).spans if span.start < until)
+    spans = tuple(span for span in HistoryFile(journal).fresh(since).spans if span.start < until)
     made = draw(_Past(data_dir, spans, since, until))
     with JournalReader(journal) as reader:
         started = reader.last(RunStarted)
@@ -132,7 +124,7 @@ def _uptime(past: _Past) -> Picture:
         drawings.append(
             f'<text x="0" y="{y - 4}">{name} {said}</text><g transform="translate(0 {y})">{body}</g>'
         )
-        lines.append(f"{name:<10} {''.join(map(_beat, bars))} {said}")
+        lines.append(f"{name:<10} {''.join('·' if bar is None else block(bar) for bar in bars)} {said}")
     height = max(1, len(drawings)) * 58
     drawing = (
         f'<svg viewBox="0 0 {plots.WIDTH} {height}" role="img" aria-label="uptime">{"".join(drawings)}</svg>'
@@ -264,16 +256,11 @@ def _mean(values: Iterable[float]) -> float:
     return sum(known) / len(known)
 
 
-def _beat(uptime: float | None) -> str:
-    return "·" if uptime is None else _BLOCKS[max(1, round(uptime * 8))]
-
-
 def _spark(values: Sequence[float | None]) -> str:
     """Values as blocks between their own least and most."""
     known = [value for value in values if value is not None]
     low, high = min(known), max(known)
     room = (high - low) or 1.0
     return "".join(
-        "·" if value is None else _BLOCKS[1 + round((value - low) / room * 7) if high > low else 4]
-        for value in values
+        "·" if value is None else block((value - low) / room if high > low else 0.5) for value in values
     )

@@ -50,7 +50,7 @@ class Table:
     rows: Callable[[Event], Iterable[Row]]
 
 
-def usd(micros: int | None) -> Decimal | None:
+def dollars(micros: int | None) -> Decimal | None:
     """Exact dollars."""
     return None if micros is None else Decimal(micros) / USD
 
@@ -85,8 +85,8 @@ def _asked(event: Event, source: Decision | Abstain) -> Row:
         "ticker": source.ticker,
         "rung": source.rung.value,
         "mode": source.mode.value,
-        "market_usd": usd(source.market_price),
-        "cost_usd": usd(source.cost),
+        "market_usd": dollars(source.market_price),
+        "cost_usd": dollars(source.cost),
         "secs": round(source.secs, 3),
     }
 
@@ -113,8 +113,8 @@ def _attempts(event: Event) -> Iterator[Row]:
             "failure": attempt.failure.value if attempt.failure else None,
             "detail": attempt.detail,
             "secs": round(attempt.secs, 3),
-            "cost_usd": usd(attempt.cost),
-            "uncertain_usd": usd(attempt.uncertain),
+            "cost_usd": dollars(attempt.cost),
+            "uncertain_usd": dollars(attempt.uncertain),
             "estimated": attempt.estimated,
         }
 
@@ -148,7 +148,7 @@ def _order(event: Event, order: OrderIntent | Order) -> Row:
         "side": order.side.value,
         "action": order.action.value,
         "count": order.count / CONTRACT,
-        "limit_usd": usd(order.limit_price),
+        "limit_usd": dollars(order.limit_price),
     }
 
 
@@ -164,8 +164,8 @@ def _fills(event: Event) -> Iterator[Row]:
             "side": fill.side.value,
             "action": fill.action.value,
             "count": fill.count / CONTRACT,
-            "price_usd": usd(fill.price),
-            "fee_usd": usd(fill.fee),
+            "price_usd": dollars(fill.price),
+            "fee_usd": dollars(fill.fee),
         }
 
 
@@ -178,8 +178,8 @@ def _settlements(event: Event) -> Iterator[Row]:
             "ticker": paid.ticker,
             "result": paid.result.value,
             "count": paid.count / CONTRACT,
-            "revenue_usd": usd(paid.revenue),
-            "pnl_usd": usd(event.pnl),
+            "revenue_usd": dollars(paid.revenue),
+            "pnl_usd": dollars(event.pnl),
         }
 
 
@@ -197,7 +197,7 @@ def _forecasts(event: Event) -> Iterator[Row]:
             "forecast_at": record.as_of,
             "probability_pct": record.probability_pct,
             "calibrated_pct": round(record.calibrated * 100, 2),
-            "market_usd": usd(record.market_price),
+            "market_usd": dollars(record.market_price),
             "weight": record.weight,
             "outcome": None if event.yes is None else int(event.yes),
             "simulated": record.simulated,
@@ -232,10 +232,10 @@ def _cycles(event: Event) -> Iterator[Row]:
             "fills": event.fills,
             "open_positions": event.open_positions,
             "resting_orders": event.resting_orders,
-            "cash_usd": usd(event.cash),
-            "equity_usd": usd(event.equity),
-            "realized_pnl_usd": usd(event.realized_pnl),
-            "ai_cost_usd": usd(event.ai_cost),
+            "cash_usd": dollars(event.cash),
+            "equity_usd": dollars(event.equity),
+            "realized_pnl_usd": dollars(event.realized_pnl),
+            "ai_cost_usd": dollars(event.ai_cost),
         }
 
 
@@ -250,9 +250,9 @@ def _spend(event: Event) -> Iterator[Row]:
             "market": charge.market,
             "rung": charge.rung,
             "client": charge.asker,
-            "known_usd": usd(charge.known),
-            "estimated_usd": usd(charge.estimated),
-            "uncertain_usd": usd(charge.uncertain),
+            "known_usd": dollars(charge.known),
+            "estimated_usd": dollars(charge.estimated),
+            "uncertain_usd": dollars(charge.uncertain),
         }
 
 
@@ -366,7 +366,7 @@ def _rows(table: Table, data_dir: Path, since: datetime, until: datetime) -> Ite
 
 
 def _health(data_dir: Path, since: datetime, until: datetime) -> Iterator[Row]:
-    for span in HistoryFile(data_dir / "journal.db").past(since).spans:
+    for span in HistoryFile(data_dir / "journal.db").fresh(since).spans:
         if span.start >= until:
             return
         for name, tally in sorted(span.tally.providers.items()):
@@ -386,8 +386,8 @@ def _health(data_dir: Path, since: datetime, until: datetime) -> Iterator[Row]:
                 "probes_failed": tally.probes_failed,
                 "p50_secs": _finite(tally.quantile(0.5)),
                 "p95_secs": _finite(tally.quantile(0.95)),
-                "cost_usd": usd(tally.cost),
-                "uncertain_usd": usd(tally.uncertain),
+                "cost_usd": dollars(tally.cost),
+                "uncertain_usd": dollars(tally.uncertain),
             }
 
 

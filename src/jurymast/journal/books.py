@@ -27,7 +27,7 @@ from typing import Final
 from jurymast.domain.errors import JournalError
 from jurymast.domain.money import Micros
 from jurymast.journal.budget_file import BUSY_SECS, BudgetFile
-from jurymast.policy.lease import LEASE_SECS, Leases
+from jurymast.policy.lease import LEASE_SECS, Bill, Leases
 from jurymast.policy.ledger import Account, Cap, Hold, Outcome, Payer, Refused, Scope, judged, opened, rolled
 from jurymast.ports import Clock
 
@@ -52,13 +52,6 @@ class _Ask:
     answer: Future[Outcome] = field(default_factory=Future)
 
 
-@dataclass(frozen=True, slots=True)
-class _Bill:
-    hold: Hold
-    cost: Micros
-    uncertain: Micros
-
-
 class SqliteBooks:
     """``ports.Books`` in the file at ``path``. Made by :meth:`open`; ``trouble`` says why it can't be used
     now, empty when it can."""
@@ -72,8 +65,8 @@ class SqliteBooks:
         self._file: BudgetFile | None = None
         self._known: dict[tuple[Cap, str], Account] = {}
         self._asks: list[_Ask] = []
-        self._bills: list[_Bill] = []
-        self._owed: list[_Bill] = []
+        self._bills: list[Bill] = []
+        self._owed: list[Bill] = []
         """Bills that could not be booked; tried again with what comes next."""
         self._leases = Leases()
         self._leasing: set[Payer] = set()
@@ -133,22 +126,20 @@ class SqliteBooks:
                 return outcome
             hold, before = self._leases.begin(outcome, ask.worst or 0, time.monotonic())
             if before is not None:
-                self._bills.append(_Bill(before.hold, before.cost, before.uncertain))
+                self._bills.append(before)
             return hold._replace(crossed=outcome.crossed)
 
     def settle(self, hold: Hold, cost: Micros, uncertain: Micros = 0) -> None:
         if not hold.serial and not cost and not uncertain:
             return
         with self._changed:
-            if hold.serial < 0:
+            bill: Bill | None = Bill(hold, cost, uncertain)
+            if hold.serial < 0:  # out of a lease; at the end that is kept back in full
                 if self._closing:
-                    return  # kept back in full
-                settled = self._leases.settle(hold, cost, uncertain, time.monotonic())
-                if settled is None:
                     return
-                hold, cost, uncertain = settled.hold, settled.cost, settled.uncertain
-            if len(self._bills) < WAITING_MAX:
-                self._bills.append(_Bill(hold, cost, uncertain))
+                bill = self._leases.settle(hold, cost, uncertain, time.monotonic())
+            if bill is not None and len(self._bills) < WAITING_MAX:
+                self._bills.append(bill)
                 self._changed.notify()
 
     def judged(self, payer: Payer, worst: Micros | None) -> Refused | None:
@@ -213,7 +204,7 @@ class SqliteBooks:
                 over = self._leases.close() if self._closing else self._leases.expired(time.monotonic())
                 asks, self._asks = self._asks, []
                 bills, self._bills = self._bills, []
-                bills += [_Bill(each.hold, each.cost, each.uncertain) for each in over]
+                bills += over
                 look, self._look = self._look, False
                 last = self._closing and not asks
                 if not (asks or bills or look or last):
@@ -225,7 +216,7 @@ class SqliteBooks:
         if self._file is not None:
             self._file.close()
 
-    def _work(self, asks: list[_Ask], bills: list[_Bill], look: bool) -> None:
+    def _work(self, asks: list[_Ask], bills: list[Bill], look: bool) -> None:
         outcomes: list[Outcome]
         try:
             outcomes = self._transact(asks, bills, look)
@@ -237,7 +228,7 @@ class SqliteBooks:
         for ask, outcome in zip(asks, outcomes, strict=True):
             ask.answer.set_result(outcome)
 
-    def _transact(self, asks: list[_Ask], bills: list[_Bill], look: bool) -> list[Outcome]:
+    def _transact(self, asks: list[_Ask], bills: list[Bill], look: bool) -> list[Outcome]:
         file = self._file
         if file is None:
             file = self._file = BudgetFile(self.path, self.caps, self._clock.utc_now(), self._spent)

@@ -54,8 +54,8 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """What a lease came to: to be booked as one bill."""
+class Bill:
+    """What a hold came to, of one request or of a whole lease."""
 
     hold: Hold
     cost: Micros
@@ -89,13 +89,13 @@ class Leases:
             return None
         return self._out_of(lease, worst)
 
-    def begin(self, hold: Hold, worst: Micros, now: float) -> tuple[Hold, Settled | None]:
+    def begin(self, hold: Hold, worst: Micros, now: float) -> tuple[Hold, Bill | None]:
         """A hold in bulk has come: the first request's own out of it, and what an earlier lease came to."""
         before = self._giving.get(hold.payer)
         lease = self._giving[hold.payer] = Lease(hold, now + LEASE_SECS)
         return self._out_of(lease, worst), None if before is None else self._ended(before)
 
-    def settle(self, hold: Hold, cost: Micros, uncertain: Micros, now: float) -> Settled | None:
+    def settle(self, hold: Hold, cost: Micros, uncertain: Micros, now: float) -> Bill | None:
         """A request out of a lease is over; what the lease came to, when it was its last."""
         lease = self._by_serial.pop(hold.serial)
         lease.held -= hold.worst
@@ -106,17 +106,17 @@ class Leases:
             return None
         return self._retired(lease)
 
-    def expired(self, now: float) -> list[Settled]:
+    def expired(self, now: float) -> list[Bill]:
         """What leases came to that give no more and have no request under way."""
         over = [lease for lease in self._giving.values() if now >= lease.until]
         return [settled for lease in over if (settled := self._retired(lease)) is not None]
 
-    def close(self) -> list[Settled]:
+    def close(self) -> list[Bill]:
         """What all came to at the end. What is still under way stays kept back in full."""
         leases = {id(lease): lease for lease in (*self._giving.values(), *self._by_serial.values())}
         self._giving.clear()
         self._by_serial.clear()
-        return [Settled(each.hold, each.spent, each.uncertain + each.held) for each in leases.values()]
+        return [Bill(each.hold, each.spent, each.uncertain + each.held) for each in leases.values()]
 
     def _out_of(self, lease: Lease, worst: Micros) -> Hold:
         self._serial -= 1
@@ -125,11 +125,11 @@ class Leases:
         self._by_serial[self._serial] = lease
         return Hold(self._serial, lease.hold.payer, worst, lease.hold.at)
 
-    def _retired(self, lease: Lease) -> Settled | None:
+    def _retired(self, lease: Lease) -> Bill | None:
         if self._giving.get(lease.hold.payer) is lease:
             del self._giving[lease.hold.payer]
         return self._ended(lease)
 
     @staticmethod
-    def _ended(lease: Lease) -> Settled | None:
-        return None if lease.under_way else Settled(lease.hold, lease.spent, lease.uncertain)
+    def _ended(lease: Lease) -> Bill | None:
+        return None if lease.under_way else Bill(lease.hold, lease.spent, lease.uncertain)

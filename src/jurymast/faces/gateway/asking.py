@@ -50,6 +50,31 @@ class Asked:
     size_bytes: int
 
 
+def asked(
+    told: Mapping[str, Any],
+    size_bytes: int,
+    own: tuple[Format, Mapping[str, Any]],
+    other: tuple[Format, Mapping[str, Any] | str],
+    *,
+    output_tokens: int | None,
+    schema: Mapping[str, Any] | None,
+    usage_wanted: bool = True,
+) -> Asked:
+    """A question with its body in its ``own`` format, and in the ``other`` or what that can't carry. Raises
+    BadAsk without a model."""
+    format_, body = other
+    return Asked(
+        model=model_of(told),
+        bodies=dict([own] if isinstance(body, str) else [own, (format_, body)]),
+        untold={format_: body} if isinstance(body, str) else {},
+        output_tokens=output_tokens,
+        schema=schema,
+        stream=stated(told, "stream", bool, False),
+        usage_wanted=usage_wanted,
+        size_bytes=size_bytes + (TOOLS_PROMPT_BYTES if told.get("tools") else 0),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """Why there is no answer, ready to be told. ``field`` is of the client's own question."""
@@ -66,9 +91,6 @@ class Api(Protocol):
 
     Made with the formats that are spoken by anybody here: into others nothing is translated.
     """
-
-    @property
-    def format(self) -> Format: ...
 
     def read(self, body: bytes) -> Asked:
         """Raises BadAsk."""

@@ -14,15 +14,14 @@ import msgspec
 from jurymast.domain.provider import AIResponse, Format, Usage
 from jurymast.faces.gateway import translation
 from jurymast.faces.gateway.asking import (
-    TOOLS_PROMPT_BYTES,
     Asked,
     BadAsk,
     Trouble,
+    asked,
     decoded,
     known_only,
     limit_of,
     messages_of,
-    model_of,
     parts_of,
     stated,
 )
@@ -47,8 +46,6 @@ _DATA: Final = b"data: "
 class ChatApi:
     """``POST /v1/chat/completions``."""
 
-    format = Format.CHAT
-
     def __init__(self, spoken: Collection[Format] = tuple(Format)) -> None:
         self._translates = Format.MESSAGES in spoken
 
@@ -67,18 +64,15 @@ class ChatApi:
         stream = stated(told, "stream", bool, False)
         passed = {name: told[name] for name in told if name in _PASSED}
         other = translation.to_messages(passed, stream=stream) if self._translates else "chat completions"
-        return Asked(
-            model=model_of(told),
-            bodies={Format.CHAT: passed} if isinstance(other, str) else {
-                Format.CHAT: passed, Format.MESSAGES: other,
-            },
-            untold={Format.MESSAGES: other} if isinstance(other, str) else {},
+        return asked(
+            told,
+            len(body),
+            (Format.CHAT, passed),
+            (Format.MESSAGES, other),
             output_tokens=limit_of(told, "max_completion_tokens", "max_tokens"),
-            schema=_schema(stated(told, "response_format", dict)),
-            stream=stream,
+            schema=schema_of(stated(told, "response_format", dict)),
             usage_wanted=bool(stated(told, "stream_options", dict, {}).get("include_usage")),
-            size_bytes=len(body) + (TOOLS_PROMPT_BYTES if told.get("tools") else 0),
-        )  # fmt: skip
+        )
 
     def whole(self, response: AIResponse, told_in: Format) -> bytes:
         if told_in is Format.CHAT:
@@ -171,7 +165,7 @@ class Telling:
         return _frame({**self._head, "choices": [choice]})
 
 
-def _schema(wanted: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+def schema_of(wanted: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """What the answer has to conform to. Raises BadAsk."""
     kind = (wanted or {}).get("type", "text")
     if kind == "text":

@@ -14,15 +14,14 @@ import msgspec
 from jurymast.domain.provider import AIResponse, Format, Usage
 from jurymast.faces.gateway import translation
 from jurymast.faces.gateway.asking import (
-    TOOLS_PROMPT_BYTES,
     Asked,
     BadAsk,
     Trouble,
+    asked,
     decoded,
     known_only,
     limit_of,
     messages_of,
-    model_of,
     parts_of,
     stated,
 )
@@ -48,8 +47,6 @@ _KINDS: Final[Mapping[int, str]] = {
 
 class MessagesApi:
     """``POST /v1/messages``."""
-
-    format = Format.MESSAGES
 
     def __init__(self, spoken: Collection[Format] = tuple(Format)) -> None:
         self._translates = Format.CHAT in spoken
@@ -78,18 +75,14 @@ class MessagesApi:
         wanted = stated(told, "output_config", dict, {}).get("format")
         if wanted is not None and not isinstance(wanted.get("schema"), dict):
             raise BadAsk("'output_config.format' has no schema", "output_config")
-        return Asked(
-            model=model_of(told),
-            bodies={Format.MESSAGES: passed} if isinstance(other, str) else {
-                Format.MESSAGES: passed, Format.CHAT: other,
-            },
-            untold={Format.CHAT: other} if isinstance(other, str) else {},
+        return asked(
+            told,
+            len(body),
+            (Format.MESSAGES, passed),
+            (Format.CHAT, other),
             output_tokens=limit,
             schema=wanted["schema"] if wanted else None,
-            stream=stream,
-            usage_wanted=True,
-            size_bytes=len(body) + (TOOLS_PROMPT_BYTES if told.get("tools") else 0),
-        )  # fmt: skip
+        )
 
     def whole(self, response: AIResponse, told_in: Format) -> bytes:
         if told_in is Format.MESSAGES:

@@ -16,19 +16,18 @@ import msgspec
 from jurymast.domain.provider import AIResponse, Format, Usage
 from jurymast.faces.gateway import translation
 from jurymast.faces.gateway.asking import (
-    TOOLS_PROMPT_BYTES,
     Asked,
     BadAsk,
     Trouble,
+    asked,
     decoded,
     known_only,
     limit_of,
-    model_of,
     parts_of,
     stated,
     text_of,
 )
-from jurymast.faces.gateway.chat import ChatApi
+from jurymast.faces.gateway.chat import ChatApi, schema_of
 
 _HINTS: Final = frozenset({"metadata", "prompt_cache_key", "safety_identifier", "store", "user"})
 _KNOWN: Final = _HINTS | {
@@ -41,8 +40,6 @@ _PARTS: Final = frozenset({"input_text", "output_text", "refusal", "text"})
 class ResponsesApi:
     """``POST /v1/responses``."""
 
-    format = Format.CHAT
-
     def __init__(self, spoken: Collection[Format] = tuple(Format)) -> None:
         self._translates = Format.MESSAGES in spoken
         self._chat = ChatApi(spoken)
@@ -53,19 +50,14 @@ class ResponsesApi:
         stream = stated(told, "stream", bool, False)
         chat = _as_chat(told)
         other = translation.to_messages(chat, stream=stream) if self._translates else "chat completions"
-        wanted = (chat.get("response_format") or {}).get("json_schema")
-        return Asked(
-            model=model_of(told),
-            bodies={Format.CHAT: chat} if isinstance(other, str) else {
-                Format.CHAT: chat, Format.MESSAGES: other,
-            },
-            untold={Format.MESSAGES: other} if isinstance(other, str) else {},
+        return asked(
+            told,
+            len(body),
+            (Format.CHAT, chat),
+            (Format.MESSAGES, other),
             output_tokens=limit_of(told, "max_output_tokens"),
-            schema=wanted["schema"] if wanted else {"type": "object"} if "response_format" in chat else None,
-            stream=stream,
-            usage_wanted=True,
-            size_bytes=len(body) + (TOOLS_PROMPT_BYTES if told.get("tools") else 0),
-        )  # fmt: skip
+            schema=schema_of(chat.get("response_format")),
+        )
 
     def whole(self, response: AIResponse, told_in: Format) -> bytes:
         return msgspec.json.encode(_response(response, told_in))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from jurymast.domain.decision import Rung
-from jurymast.domain.errors import JournalError
 from jurymast.domain.events import FailedOver, RunStarted
 from jurymast.domain.money import USD, Micros
 from jurymast.domain.provider import ProviderName
@@ -39,13 +38,7 @@ def gather(data_dir: Path, *, until: datetime, days: float) -> Told:
     """Everything a report says of the ``days`` before ``until``. Raises JournalError without a journal."""
     since = until - timedelta(days=days)
     journal = data_dir / "journal.db"
-    file = HistoryFile(journal)
-    try:
-        file.catch_up()
-    except JournalError:
-        if not journal.is_file():
-            raise
-    past = file.past(since)
+    past = HistoryFile(journal).fresh(since)
     spans = tuple(span for span in past.spans if span.start < until)
     whole = total(span.tally for span in spans)
     with JournalReader(journal) as reader:

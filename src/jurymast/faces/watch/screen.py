@@ -13,6 +13,7 @@ from rich.text import Text
 from jurymast.domain.money import format_usd
 from jurymast.domain.status import EmergencyMode, ProviderStatus, RouteState, TradingState
 from jurymast.faces.cli.narration import STYLES
+from jurymast.faces.heartbeats import block
 from jurymast.faces.plots import FAIR_UPTIME, GOOD_UPTIME
 from jurymast.faces.report.writing import duration
 from jurymast.faces.view import ProviderView, View
@@ -40,7 +41,6 @@ _MODE_STYLES: Final = {
     EmergencyMode.CACHED: "black on yellow",
 }
 _STATE_STYLES: Final = {TradingState.ACTIVE: "black on green", TradingState.REDUCING: "black on yellow"}
-_BEATS: Final = "▁▂▃▄▅▆▇█"
 NARROW_COLUMNS: Final = 100
 NARROW_BARS: Final = 40
 HEAD_LINES: Final = 6
@@ -185,5 +185,5 @@ def _beat(provider: ProviderView, bars: int) -> Text:
             text.append("·", "dim")
             continue
         style = "green" if uptime >= GOOD_UPTIME else "yellow" if uptime >= FAIR_UPTIME else "red"
-        text.append(_BEATS[min(int(uptime * len(_BEATS)), len(_BEATS) - 1)], style)
+        text.append(block(uptime), style)
     return text
