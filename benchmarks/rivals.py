@@ -115,7 +115,7 @@ def _now() -> float:
 async def jurymast(setup: Setup, log: Tell) -> AsyncIterator[Ask]:
     """The AI layer with its shipped settings, probing between decisions as the bot does."""
     from jurymast.app.clock import SystemClock
-    from jurymast.app.supervisor import RECOVERY_SECS
+    from jurymast.app.keeping import RECOVERY_SECS
     from jurymast.domain.events import Event
     from jurymast.domain.money import USD
     from jurymast.domain.provider import ProviderConfig, ProviderName, Secret
