@@ -17,9 +17,10 @@ from history_world import START, cycle, decided, life, told, write
 from jurymast.app.config import Config
 from jurymast.app.keeping import keep_short
 from jurymast.app.settings import load_settings
-from jurymast.domain.errors import ConfigError
+from jurymast.domain.errors import ConfigError, JournalError
 from jurymast.domain.events import CycleFinished, DecisionMade, ProviderChanged
 from jurymast.faces.cli.main import cli
+from jurymast.faces.web.pages import Pages
 from jurymast.journal import aside, sqlite
 from jurymast.journal.history import BEGINNING, HistoryFile
 from jurymast.journal.queries import JournalReader
@@ -171,6 +172,65 @@ def test_tables_and_spending_reach_back(journal: Path) -> None:
     assert 0 < len(before[1]) < len(before[0])
     shorten(journal)
     assert (exported(), exported("--days", days)) == before
+
+
+def test_every_question_has_the_same_answer(journal: Path) -> None:
+    """Either end first, by kind, market or decision, cut anywhere: what was put aside makes no difference."""
+    with JournalReader(journal) as reader:
+        made = reader.events([DecisionMade], limit=10_000)
+        last_seq = reader.events(newest_first=True, limit=1)[0].seq
+
+    def answers() -> list[list[int]]:
+        kinds = (None, [DecisionMade], [DecisionMade, ProviderChanged], [ProviderChanged])
+        asked = [
+            {"kinds": kind, "newest_first": newest, "limit": limit, "after_seq": after} | more
+            for kind in kinds
+            for newest in (False, True)
+            for limit in (1, 7, 500, 10_000)
+            for after in (0, last_seq // 3, last_seq - 5)
+            for more in ({}, {"ticker": made[3].event.ticker}, {"decision_id": made[3].event.decision_id})
+        ]
+        with JournalReader(journal) as reader:
+            found = [[row.seq for row in reader.events(**each)] for each in asked]  # type: ignore[arg-type] # each by its name
+            since = reader.since(START + timedelta(days=20), [DecisionMade, ProviderChanged])
+        return [*found, [row.seq for row in since]]
+
+    before = answers()
+    assert sum(map(len, before)) > 10_000
+    shorten(journal)
+    assert answers() == before
+
+
+def test_a_month_is_opened_only_for_what_may_stand_in_it(journal: Path) -> None:
+    """A broken month is nobody's concern who asks for what is new, or for what is never put aside."""
+    shorten(journal)
+    *_, last = aside.files(journal)
+    last.write_bytes(b"not a journal any more")
+    with JournalReader(journal) as reader:
+        assert reader.last(CycleFinished) is not None
+        assert len(reader.events([DecisionMade], newest_first=True, limit=20)) == 20
+        assert reader.events([ProviderChanged], limit=10_000)
+        with pytest.raises(JournalError, match=last.name):
+            reader.events([DecisionMade], newest_first=True, limit=10_000)
+
+
+def test_why_reaches_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A market that was asked about long ago has its reasons still, on the page as well."""
+    monkeypatch.setattr(sqlite, "ROWS_LEFT", 1)
+    path = tmp_path / "journal.db"
+    days = [cycle(START + timedelta(days=day)) for day in range(int(DAYS))]
+    asyncio.run(write(path, [decided(START + timedelta(minutes=1), ticker="LONG-AGO"), *days]))
+    HistoryFile(path).catch_up()
+
+    def told_why() -> tuple[str, str]:
+        done = CliRunner().invoke(cli, ["why", "LONG-AGO", "--data-dir", str(tmp_path)])
+        assert done.exit_code == 0, done.output
+        return done.output, Pages().why(tmp_path, "LONG-AGO")
+
+    before = told_why()
+    shorten(path)
+    assert aside.files(path)
+    assert told_why() == before
 
 
 def test_too_short_is_refused() -> None:

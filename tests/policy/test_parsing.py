@@ -47,6 +47,16 @@ def with_(**changes: object) -> dict[str, Any]:
     return GOOD | changes
 
 
+def test_text_of_a_subclass_of_str_is_read_like_text() -> None:
+    """Some clients (LangChain's among them) hand over a subclass of str, which msgspec's decoder refuses."""
+
+    class Text(str):
+        __slots__ = ()
+
+    assert parse(Text(json.dumps(GOOD))) == parse(GOOD)
+    assert isinstance(parse(Text("no answer")), Rejected)
+
+
 def test_a_good_answer_is_taken_as_it_is() -> None:
     """Every field arrives unchanged, whatever their order and the white space around."""
     forecast = parse("  \n" + json.dumps(dict(reversed(GOOD.items())), indent=2) + "\n ")

@@ -1,8 +1,9 @@
 """Reading a journal, whether its bot is alive or dead.
 
 A reader opens the file read-only, so it can neither change the journal nor hold up its writer: in WAL
-mode readers see the last commit and writers do not wait for them. What a newer version wrote and this
-one does not understand is skipped and counted in ``JournalReader.skipped``.
+mode readers see the last commit and writers do not wait for them. What was put aside (``aside.py``) is read
+as if it still stood here. What a newer version wrote and this one does not understand is skipped and counted
+in ``JournalReader.skipped``.
 
 Kept light on purpose: every command that shows something starts by importing this module.
 """
@@ -16,8 +17,8 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
-from itertools import islice, takewhile
-from operator import itemgetter
+from itertools import chain, islice, takewhile
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeAlias, TypeVar
@@ -38,6 +39,7 @@ READER_BUSY_SECS: Final = 2.0
 E = TypeVar("E", bound=Event)
 Row: TypeAlias = tuple[int, str, str]
 """Sequence number, kind, body."""
+_EVERYDAY: Final = frozenset(map(codec.kind_of, aside.EVERYDAY))
 
 
 def lock_path(path: Path) -> Path:
@@ -78,7 +80,7 @@ class JournalReader:
     def __init__(self, path: Path, *, strict: bool = False) -> None:
         self._path = path
         self._strict = strict
-        self.skipped = 0
+        self._skipped = 0
         self._asides: dict[Path, JournalReader] = {}
         if not path.is_file():
             raise JournalError(
@@ -112,6 +114,11 @@ class JournalReader:
         for earlier in self._asides.values():
             earlier.close()
         self._connection.close()
+
+    @property
+    def skipped(self) -> int:
+        """Rows that were not understood so far."""
+        return self._skipped + sum(earlier.skipped for earlier in self._asides.values())
 
     @property
     def identity(self) -> str:
@@ -150,8 +157,6 @@ class JournalReader:
         newest_first: bool = False,
     ) -> list[Recorded]:
         """At most ``limit`` events that match every condition given, oldest first unless asked otherwise."""
-        if self._empty:
-            return []
         names = None if kinds is None else [codec.kind_of(kind) for kind in kinds]
         where: dict[str, object] = {"seq > ?": after_seq}
         if ticker is not None:
@@ -160,14 +165,12 @@ class JournalReader:
             where["decision_id = ?"] = decision_id
         try:
             with ExitStack() as cursors:
-                rows = self._rows(cursors, where, names, newest_first)
-                return list(islice(self._decoded(rows), limit))
+                return list(islice(self._found(cursors, where, names, after_seq, newest_first), limit))
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
 
     def scan(self, kinds: Iterable[type[Event]] | None = None, *, after_seq: int = 0) -> Iterator[Recorded]:
-        """Every event in order, what was put aside included. Read page by page: a long read would keep the
-        write-ahead log growing."""
+        """Every event in order. Read page by page: a long read would keep the write-ahead log growing."""
         wanted = None if kinds is None else list(kinds)
         while page := self.page(wanted, after_seq=after_seq):
             yield from page
@@ -176,31 +179,8 @@ class JournalReader:
     def page(
         self, kinds: Iterable[type[Event]] | None = None, *, after_seq: int, limit: int = EVENTS_MAX
     ) -> list[Recorded]:
-        """At most ``limit`` events after a row, oldest first, what was put aside included."""
-        wanted = None if kinds is None else list(kinds)
-        found = self.events(wanted, after_seq=after_seq, limit=limit)
-        # Asked after the read: what was moved meanwhile is missing above and is found here.
-        for earlier in self._put_aside(after_seq):
-            others = earlier.events(wanted, after_seq=after_seq, limit=limit)
-            if others:
-                known = {recorded.seq: recorded for recorded in (*found, *others)}
-                found = [known[seq] for seq in sorted(known)[:limit]]
-        return found
-
-    def _put_aside(self, after_seq: int) -> list[JournalReader]:
-        """Readers of what was put aside and may have something after a row."""
-        if self._empty:
-            return []
-        try:
-            row = self._connection.execute("SELECT value FROM meta WHERE name = 'aside_upto'").fetchone()
-        except sqlite3.Error as error:
-            raise self._unreadable(error) from error
-        if row is None or after_seq >= int(row[0]):
-            return []
-        for path in aside.files(self._path):
-            if path not in self._asides:
-                self._asides[path] = JournalReader(path, strict=self._strict)
-        return list(self._asides.values())
+        """At most ``limit`` events after a row, oldest first."""
+        return self.events(kinds, after_seq=after_seq, limit=limit)
 
     def seq_before(self, at: datetime) -> int:
         """A place before every event of ``at`` and later, and after those before it that are not put aside:
@@ -226,13 +206,11 @@ class JournalReader:
 
     def since(self, at: datetime, kinds: Iterable[type[Event]]) -> list[Recorded]:
         """Events of these kinds from ``at`` on, newest first; older ones are not read."""
-        if self._empty:
-            return []
         names = [codec.kind_of(kind) for kind in kinds]
         try:
             with ExitStack() as cursors:
-                rows = self._rows(cursors, {"seq > ?": 0}, names, newest_first=True)
-                return list(takewhile(lambda recorded: recorded.event.at >= at, self._decoded(rows)))
+                found = self._found(cursors, {"seq > ?": 0}, names, 0, newest_first=True)
+                return list(takewhile(lambda recorded: recorded.event.at >= at, found))
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
 
@@ -254,6 +232,64 @@ class JournalReader:
         finally:
             os.close(handle)
         return None
+
+    def _found(
+        self,
+        cursors: ExitStack,
+        where: dict[str, object],
+        names: list[str] | None,
+        after_seq: int,
+        newest_first: bool,
+    ) -> Iterator[Recorded]:
+        """Matching events, read lazily, from here and from what was put aside, each once."""
+        if self._empty:
+            return iter(())
+        # One transaction: what is moved by a writer meanwhile is still seen here, and maybe there as well.
+        self._connection.execute("BEGIN")
+        cursors.callback(self._connection.execute, "COMMIT")
+        ours = self._decoded(self._rows(cursors, where, names, newest_first))
+        upto = self._aside_upto(names)
+        return ours if upto <= after_seq else self._merged(ours, cursors, where, names, upto, newest_first)
+
+    def _merged(
+        self,
+        ours: Iterator[Recorded],
+        cursors: ExitStack,
+        where: dict[str, object],
+        names: list[str] | None,
+        upto: int,
+        newest_first: bool,
+    ) -> Iterator[Recorded]:
+        """A month is opened only when the row that is looked for may stand in it."""
+        if newest_first:
+            for recorded in ours:
+                if recorded.seq <= upto:
+                    ours = chain([recorded], ours)
+                    break
+                yield recorded
+        months = aside.files(self._path)[:: -1 if newest_first else 1]
+        theirs = (
+            recorded
+            for month in months
+            for recorded in self._aside(month)._found(cursors, where, names, 0, newest_first)  # noqa: SLF001 (one of us)
+        )
+        seq = -1
+        for recorded in heapq.merge(ours, theirs, key=attrgetter("seq"), reverse=newest_first):
+            if recorded.seq != seq:  # a kill between the two leaves a row in both
+                seq = recorded.seq
+                yield recorded
+
+    def _aside_upto(self, names: list[str] | None) -> int:
+        """The last row that was put aside, 0 when none of these kinds ever is."""
+        if names is not None and not _EVERYDAY.intersection(names):
+            return 0
+        row = self._connection.execute("SELECT value FROM meta WHERE name = 'aside_upto'").fetchone()
+        return 0 if row is None else int(row[0])
+
+    def _aside(self, path: Path) -> JournalReader:
+        if path not in self._asides:
+            self._asides[path] = JournalReader(path, strict=self._strict)
+        return self._asides[path]
 
     def _rows(
         self, cursors: ExitStack, where: dict[str, object], names: list[str] | None, newest_first: bool
@@ -282,7 +318,7 @@ class JournalReader:
                         f"{self._path}, row {seq}: {error}. It was written by a newer version; nothing was "
                         "changed. Install that version again, or start with another journal."
                     ) from error
-                self.skipped += 1
+                self._skipped += 1
             else:
                 yield Recorded(seq, event)
 

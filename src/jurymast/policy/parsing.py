@@ -89,8 +89,8 @@ def _read(text: str, source_ids: Collection[str]) -> Forecast | ModelAbstained |
 
 def _exact_forecast(text: str, source_ids: Collection[str]) -> Forecast | None:
     """The forecast of an answer that is exactly as asked, None for every other answer."""
-    if len(text) > PLAIN_CHARS_MAX or not text.isascii() or "\\u" in text:
-        return None
+    if type(text) is not str or len(text) > PLAIN_CHARS_MAX or not text.isascii() or "\\u" in text:
+        return None  # the decoder takes no subclass of str either, and some clients hand one over
     try:
         answer = _ANSWER.decode(text)
     except msgspec.DecodeError:
