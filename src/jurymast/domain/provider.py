@@ -105,6 +105,9 @@ class Route:
     model: str
     instance: str = ""
 
+    def __hash__(self) -> int:
+        return hash(self.model)  # kept by the text itself; few routes share a model
+
     def __str__(self) -> str:
         return f"{self.provider}/{self.model}" + (f"@{self.instance}" if self.instance else "")
 
@@ -224,7 +227,8 @@ class AIResponse:
     @property
     def swapped(self) -> bool:
         """Whether another model answered than was asked; a dated id of the same model is none."""
-        return bool(self.served_model) and not same_model(self.served_model, self.requested_model)
+        served, asked = self.served_model, self.requested_model
+        return served != asked and bool(served) and not same_model(served, asked)
 
 
 class FailureKind(Word):

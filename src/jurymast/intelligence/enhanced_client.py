@@ -348,13 +348,13 @@ class EnhancedAIClient:
     def _told(self, answer: _Answer) -> _Answer:
         """Report an answer as it is given, and keep what a provider said."""
         event: DecisionMade | DecisionAbstained
+        decision_id, ticker = answer.decision_id, answer.ticker
         # An answer that is used again keeps the time when it was given, and is told of now.
         at = self._clock.utc_now() if answer.rung is Rung.REUSED else answer.decided_at
-        thread = {"at": at, "decision_id": answer.decision_id, "ticker": answer.ticker}
         if isinstance(answer, Decision):
-            event = DecisionMade(**thread, decision=answer)  # type: ignore[arg-type]  # each by its name
+            event = DecisionMade(at=at, decision_id=decision_id, ticker=ticker, decision=answer)
         else:
-            event = DecisionAbstained(**thread, abstain=answer)  # type: ignore[arg-type]  # each by its name
+            event = DecisionAbstained(at=at, decision_id=decision_id, ticker=ticker, abstain=answer)
         self.fallback_manager.remember(event)
         self._emit(event)
         return answer

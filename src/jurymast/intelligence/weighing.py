@@ -60,6 +60,8 @@ class Weighing:
 
     def note(self, decision: Decision, snapshot: MarketSnapshot, at: datetime) -> None:
         """Put the forecast of a decision on record."""
+        if not self._is_news(decision.ticker, decision.served_model, decision.market_price):
+            return
         weight = decision.weight or self.records.weight(decision.served_model, decision.tier)
         percent, price = decision.forecast.probability_pct, decision.market_price
         opinion = Opinion(decision.route, decision.served_model, decision.tier, percent, weight)
@@ -69,7 +71,12 @@ class Weighing:
         self, opinion: Opinion, snapshot: MarketSnapshot, price: Micros, at: datetime, *, simulated: bool
     ) -> None:
         """Put on record what another model has said beside a decision; ``price`` is the mid then."""
-        self._note(opinion, snapshot, price, at, simulated, shadow=True)
+        if self._is_news(snapshot.ticker, opinion.model, price):
+            self._note(opinion, snapshot, price, at, simulated, shadow=True)
+
+    def _is_news(self, ticker: str, model: str, price: Micros) -> bool:
+        """Whether there is a price to hold a forecast against, and it is the model's first of its market."""
+        return bool(price) and self.records.is_new(ticker, model)
 
     def _note(
         self,
@@ -82,8 +89,6 @@ class Weighing:
         shadow: bool,
     ) -> None:
         market, weight = snapshot.market, opinion.weight
-        if not price or not self.records.is_new(market.ticker, opinion.model):
-            return  # nothing to hold it against, or it has said so before
         record = ForecastRecord(
             ticker=market.ticker,
             event_ticker=market.event_ticker,

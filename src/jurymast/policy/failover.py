@@ -48,6 +48,7 @@ from jurymast.policy.limits import (
 )
 from jurymast.policy.restart import NOTHING_EARLIER, Earlier
 from jurymast.policy.routing import RouteOrder, RouteSpec
+from jurymast.policy.shadows import Shadows
 from jurymast.policy.walk import Cancel, Ended, Quote, Send, Sent, Walk
 
 PRIOR_SHARE: Final = 0.25
@@ -57,8 +58,6 @@ HEDGE_SHARE_MAX: Final = 0.75
 REFUSALS_MAX: Final = 2
 RETRY_SECS: Final = 0.5
 """Most that a fast failure is waited out before the same route is asked again."""
-PROVE_SECS: Final = 60.0
-"""A suspect route without real questions gets one in shadow so soon."""
 WORRIED_HASTE: Final = 10
 """While questions go unanswered idle routes are probed so many times more often: who is left?"""
 
@@ -110,7 +109,7 @@ class Failover:
         contexts = (record.spec.context_tokens for record in self.health.records.values())
         self.holds_least = min((context for context in contexts if context is not None), default=math.inf)
         self._dice = dice
-        self._began_at = now
+        self._shadows = Shadows(now)
         self._attempts = 0
         self._ever_active = False
         self._unanswered_at = -math.inf
@@ -137,7 +136,8 @@ class Failover:
         walk = Walk(now, now + deadline_secs, prompt_class, untried=in_order(ranked, first))
         if quote is not None:
             walk.quote = quote
-        note_skipped(walk, self.health.plan(now).skipped, order)
+        if (skipped := self.health.plan(now).skipped) or order is not None:
+            note_skipped(walk, skipped, order)
         if tokens > self.holds_least:
             leave_out_small(walk, tokens)
         self.hedges.earn()
@@ -259,27 +259,8 @@ class Failover:
         self.step(now)
 
     def shadow(self, now: float) -> Record | None:
-        """A usable route that has gone without a real question for long: it is due one in shadow.
-
-        So that the last line is proven every day, its answers are compared with those that count, and a
-        standby that is back from an outage clears itself. Suspect ones come first.
-        """
-        due: list[tuple[bool, float, Record]] = []
-        for record in self.health.records.values():
-            small = record.spec.tier is Tier.SMALL
-            patience_secs = self.settings.shadow_free_secs if small else self.settings.shadow_secs
-            well = record.health.state is RouteState.HEALTHY
-            if not patience_secs or record.in_flight or record.sick or record.health.held_until > now:
-                continue
-            since = max(record.last_real_at, self._began_at)
-            if now - since >= (patience_secs if well else min(patience_secs, PROVE_SECS)):
-                curious_secs = patience_secs * self.health.order.curiosity.get(record.route, 0.0)
-                due.append((well, since - curious_secs, record))
-        if not due:
-            return None
-        record = min(due, key=lambda one: one[:2])[2]
-        record.last_real_at = now
-        return record
+        """A usable route that is due a real question in shadow; it counts as asked."""
+        return self._shadows.next(self.health, self.settings, now)
 
     def shadowed(self, record: Record, now: float, secs: float, size: int, failure: Failure | None) -> None:
         """What a shadow question of prompt class ``size`` came to after ``secs``: evidence like any other."""

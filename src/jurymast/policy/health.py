@@ -111,10 +111,10 @@ class Record:
     pace: float = 0.0
     paced_at: float = -math.inf
     served: float = 0.0
+    route: Route = field(init=False)
 
-    @property
-    def route(self) -> Route:
-        return self.spec.route
+    def __post_init__(self) -> None:
+        self.route = self.spec.route
 
     @property
     def sick(self) -> bool:

@@ -94,7 +94,7 @@ class RouteOrder:
     @property
     def first(self) -> Route | None:
         """Who is asked first when all are well; None leaves it to priority."""
-        return min(self.places, key=self.places.__getitem__, default=None)
+        return min(self.places, key=self.places.__getitem__) if self.places else None
 
 
 BY_PRIORITY: Final = RouteOrder()

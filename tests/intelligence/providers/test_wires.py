@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jurymast.domain.provider import AIRequest, Billing, Failure, FailureKind, Message, Usage
-from jurymast.intelligence.providers.chat_wire import ChatWire, Dialect
+from jurymast.intelligence.providers.chat_wire import ChatWire, Dialect, _plain, _read
 from jurymast.intelligence.providers.messages_wire import MessagesWire
 from jurymast.intelligence.providers.wire import Completion, Wire
 
@@ -359,6 +359,44 @@ def test_no_shape_of_reply_crashes_a_wire(data: st.DataObject) -> None:
         for field in data.draw(st.lists(st.sampled_from(sorted(body)), max_size=3)):
             body[field] = data.draw(_values)
         assert isinstance(decode(wire_of(sample), body), Completion | Failure)
+
+
+@given(st.data())
+def test_the_short_way_of_reading_a_reply_and_the_long_one_agree(data: st.DataObject) -> None:
+    """Whatever is odd about a reply, at any depth: what the short way takes, it reads as the long one does."""
+    usage = {
+        **CHAT_USAGE,
+        "prompt_tokens_details": {"cached_tokens": 3, "cache_write_tokens": 2},
+        "completion_tokens_details": {"reasoning_tokens": 4},
+        "cost_in_usd_ticks": 12_345,
+    }
+    body = {**json.loads(json.dumps(chat_reply(usage=usage))), "error": None}
+    odd = _values | st.sampled_from(["stop", "length", "", " ", "chat.completion", "error", 7, 0, 10**30, 0.5])
+    for _ in range(data.draw(st.integers(0, 3))):
+        place: Any = body
+        while isinstance(place, dict | list) and place:
+            keys = sorted(place) if isinstance(place, dict) else range(len(place))
+            key = data.draw(st.sampled_from(keys))
+            if isinstance(place[key], dict | list) and place[key] and data.draw(st.integers(0, 3)):
+                place = place[key]
+            elif isinstance(place, dict) and data.draw(st.booleans()):
+                del place[key]
+                break
+            else:
+                place[key] = data.draw(odd)
+                break
+    raw = json.dumps(body).encode()
+    plain = _plain(raw)
+    assert plain is None or plain == _read(raw, verbatim=False)
+    assert OPENAI.decode(raw) == _read(raw, verbatim=False)
+
+
+def test_what_real_servers_send_is_read_the_short_way() -> None:
+    """Else it would be of no use."""
+    for extra in ({}, {"refusal": None}, {"refusal": "", "tool_calls": [], "annotations": []}):
+        reply = chat_reply(usage=CHAT_USAGE)
+        reply["choices"][0]["message"] |= extra
+        assert _plain(json.dumps(reply).encode()) is not None
 
 
 @given(

@@ -130,8 +130,9 @@ class BaseProvider:
         self._base_url = config.base_url.rstrip("/")
         self._url = self._base_url + self.wire.path
         self._headers = {"content-type": "application/json", **self.wire.headers(config.api_key)}
+        self._priced: set[str] = set()
         for model in config.models:
-            self.calculate_cost(NOTHING_USED, model)
+            self._check_price(model)
 
     @property
     def name(self) -> ProviderName:
@@ -158,7 +159,7 @@ class BaseProvider:
         started = _now()
         deadline = started + timeout_secs
         try:
-            self.calculate_cost(NOTHING_USED, model)
+            self._check_price(model)
             if self._slots.locked():
                 async with asyncio.timeout(SLOT_SHARE * timeout_secs):
                     await self._slots.acquire()
@@ -172,13 +173,14 @@ class BaseProvider:
             raise self._failed(model, _unsent(FailureKind.BUSY, detail)) from None
         try:
             answer = await self._ask(request, model, deadline, first_token_secs, tap)
+            latency_secs = _now() - started
         except TransportError as error:
             raise self._failed(model, _failure_below_http(error)) from error
         finally:
             self._slots.release()
         if isinstance(answer, Failure):
             raise self._failed(model, answer)
-        return self._response(answer, request, _now() - started)
+        return self._response(answer, request, latency_secs)
 
     async def health_check(self, model: str, timeout_secs: float) -> HealthCheckResult:
         """Ask a tiny question the way real ones are asked. Never raises.
@@ -231,6 +233,12 @@ class BaseProvider:
         """Micro-dollars. Raises ConfigError for a model without a price."""
         return self._prices.price(model).cost(usage)
 
+    def _check_price(self, model: str) -> None:
+        """Raises ConfigError for a model without a price."""
+        if model not in self._priced:
+            self.calculate_cost(NOTHING_USED, model)
+            self._priced.add(model)
+
     async def close(self) -> None:
         """Close the provider's own connections; a transport handed in is its owner's."""
         self._alarms.close()
@@ -256,7 +264,8 @@ class BaseProvider:
             body = self.wire.encode(request, model, stream=streamed)
         except ValueError as error:
             return _unsent(FailureKind.BAD_REQUEST, f"the request can't be encoded: {error}")
-        timeout_secs = deadline - _now()
+        sent_at = _now()
+        timeout_secs = deadline - sent_at
         # After the first word of a probe only its end is to come: no silence of it says anything.
         idle_secs = timeout_secs if request is PROBE else min(IDLE_SHARE * timeout_secs, IDLE_SECS_MAX)
         if first_token_secs is None:
@@ -270,7 +279,6 @@ class BaseProvider:
             # A stream's gaps are timed by its tokens: see reading.
             idle=None if streamed else idle_secs,
         )
-        sent_at = _now()
         async with self._transport.send("POST", self._url, self._headers, body, limits) as reply:
             if not 200 <= reply.status < 300:
                 return _classify(reply, await _error_body(reply, idle_secs))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -37,6 +37,50 @@ _FINISHES: Final[Mapping[str, FailureKind | None]] = {
 }
 _CALLED: Final = frozenset({"tool_calls", "function_call"})
 _LIMITS: Final = ("max_tokens", "max_completion_tokens")
+
+
+_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: _Count = 0
+    cache_write_tokens: _Count = 0
+
+
+class _AnswerDetails(msgspec.Struct):
+    reasoning_tokens: _Count = 0
+
+
+class _PlainUsage(msgspec.Struct):
+    prompt_tokens: _Count
+    completion_tokens: _Count
+    total_tokens: _Count = 0
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _AnswerDetails | None = None
+    cost_in_usd_ticks: _Count | None = None
+
+
+class _PlainMessage(msgspec.Struct):
+    content: str
+    refusal: Literal["", None] = None
+
+
+class _PlainChoice(msgspec.Struct):
+    message: _PlainMessage
+    finish_reason: Literal["stop"]
+
+
+class _PlainReply(msgspec.Struct):
+    """A reply as nearly all are: one finished answer with its usage, and nothing odd about it."""
+
+    choices: tuple[_PlainChoice]
+    usage: _PlainUsage
+    model: str
+    object: Literal["chat.completion"]
+    error: None = None
+
+
+_PLAIN: Final = msgspec.json.Decoder(_PlainReply)
 
 
 class Dialect(StrEnum):
@@ -89,29 +133,56 @@ class ChatWire:
         return msgspec.json.encode(body)
 
     def decode(self, body: bytes, *, verbatim: bool = False) -> Completion | Failure:
-        reply = decode_object(body)
-        if reply is None or reply.get("error") or reply.get("object") == "error":
-            return stated_error(body)
-        usage, billed = _usage(reply.get("usage")), _billed(reply.get("usage"))
-        choice = _first(reply.get("choices"))
-        if choice is None:
-            return unusable(FailureKind.EMPTY, "the reply has no choices", usage)
-        message = section(choice.get("message"))
-        if verbatim and (wrong := _misshapen(choice.get("message"))):
-            return unusable(FailureKind.MALFORMED, wrong, usage)
-        return _judge(
-            text=message.get("content"),
-            refusal=message.get("refusal"),
-            finish=choice.get("finish_reason"),
-            served_model=reply.get("model"),
-            usage=usage,
-            billed=billed,
-            called=bool(message.get("tool_calls")),
-            verbatim=verbatim,
-        )
+        return (None if verbatim else _plain(body)) or _read(body, verbatim=verbatim)
 
     def stream(self, *, verbatim: bool = False) -> ChatStream:
         return ChatStream(verbatim=verbatim)
+
+
+def _plain(body: bytes) -> Completion | None:
+    """The answer of a reply without anything odd about it, None for every other reply."""
+    try:
+        reply = _PLAIN.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    (choice,), stated, text = reply.choices, reply.usage, reply.choices[0].message.content
+    if not text or text.isspace():
+        return None
+    prompt, answer = stated.prompt_tokens_details, stated.completion_tokens_details
+    usage = Usage(
+        input=stated.prompt_tokens,
+        output=max(stated.completion_tokens, stated.total_tokens - stated.prompt_tokens),
+        cached_input=0 if prompt is None else min(prompt.cached_tokens, stated.prompt_tokens),
+        reasoning=0 if answer is None else answer.reasoning_tokens,
+        cache_written=0 if prompt is None else prompt.cache_write_tokens,
+    )
+    ticks = stated.cost_in_usd_ticks
+    billed = None if ticks is None else -(-ticks // TICKS_PER_MICRO)
+    return Completion(text, reply.model, usage, choice.finish_reason, billed)
+
+
+def _read(body: bytes, *, verbatim: bool) -> Completion | Failure:
+    """Step by step, with the reason why it is no answer."""
+    reply = decode_object(body)
+    if reply is None or reply.get("error") or reply.get("object") == "error":
+        return stated_error(body)
+    usage, billed = _usage(reply.get("usage")), _billed(reply.get("usage"))
+    choice = _first(reply.get("choices"))
+    if choice is None:
+        return unusable(FailureKind.EMPTY, "the reply has no choices", usage)
+    message = section(choice.get("message"))
+    if verbatim and (wrong := _misshapen(choice.get("message"))):
+        return unusable(FailureKind.MALFORMED, wrong, usage)
+    return _judge(
+        text=message.get("content"),
+        refusal=message.get("refusal"),
+        finish=choice.get("finish_reason"),
+        served_model=reply.get("model"),
+        usage=usage,
+        billed=billed,
+        called=bool(message.get("tool_calls")),
+        verbatim=verbatim,
+    )
 
 
 class ChatStream:

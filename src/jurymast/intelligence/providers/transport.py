@@ -23,7 +23,6 @@ from enum import StrEnum
 from functools import cache, lru_cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakSet
 
 from jurymast.intelligence.alarms import Alarms, Timer
 from jurymast.ports import HttpReply, TimeLimits
@@ -113,8 +112,9 @@ class _Exchange:
         self._request = request
         self._limits = limits
         self._bounds = alarms, body_max, line_max
+        self.reused = True
+        """Whether its connection had been used before."""
         self._sent = False
-        self._reused = False
         self._timer = Timer(math.inf, alarms)
 
     async def __aenter__(self) -> _Reply:
@@ -147,9 +147,9 @@ class _Exchange:
         if self._timer.stop(error):
             raise self._overdue() from None
 
-    def connected(self, *, reused: bool) -> None:
-        """A connection is at hand, which may have been used before: the request leaves now."""
-        self._sent, self._reused = True, reused
+    def connected(self) -> None:
+        """A connection is at hand: the request leaves now."""
+        self._sent = True
         self._wait(Stage.FIRST_BYTE_TIMEOUT, self._limits.first_byte)
 
     def _wait(self, stage: Stage, secs: float | None) -> None:
@@ -170,7 +170,7 @@ class _Exchange:
         if isinstance(error, aiohttp.ClientResponseError):
             return TransportError(Stage.NOT_HTTP, sent=self._sent, detail=detail)
         stage = Stage.RESET if self._sent else Stage.REFUSED
-        detail += " (on a kept connection)" if self._reused else ""
+        detail += " (on a kept connection)" if self._sent and self.reused else ""
         return TransportError(stage, sent=self._sent, detail=detail)
 
 
@@ -298,8 +298,6 @@ def _parsed(url: str) -> yarl.URL:
 def _open_session(*, trust_env: bool) -> aiohttp.ClientSession:
     import aiohttp
 
-    met: WeakSet[Any] = WeakSet()
-
     class Connector(aiohttp.TCPConnector):
         """Tells the exchange when a connection is at hand. A trace of aiohttp's would tell the same and cost
         ten awaits a request."""
@@ -307,11 +305,13 @@ def _open_session(*, trust_env: bool) -> aiohttp.ClientSession:
         async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
             connection = await super().connect(req, traces, timeout)
             if (exchange := _EXCHANGE.get()) is not None:
-                reused = connection.protocol in met
-                if not reused:
-                    met.add(connection.protocol)
-                exchange.connected(reused=reused)
+                exchange.connected()
             return connection
+
+        async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> Any:
+            if (exchange := _EXCHANGE.get()) is not None:
+                exchange.reused = False
+            return await super()._create_connection(req, traces, timeout)
 
     return aiohttp.ClientSession(
         connector=Connector(limit=CONNECTIONS_MAX, keepalive_timeout=KEEP_ALIVE_SECS),

@@ -29,7 +29,7 @@ from jurymast.lab.sim.world import Outcome, World
 from jurymast.policy.detector import revive
 from jurymast.policy.emergency import TABLE
 from jurymast.policy.facts import ActiveMoved, ModeMoved, RouteMoved
-from jurymast.policy.failover import PROVE_SECS, Failover, FailoverSettings
+from jurymast.policy.failover import Failover, FailoverSettings
 from jurymast.policy.health import Record
 from jurymast.policy.ladder import calm
 from jurymast.policy.restart import NOTHING_EARLIER, Earlier
@@ -74,7 +74,6 @@ class Shell(Marks):
         self._probing: set[int] = set()
         """By place."""
         self._shadows = 0
-        self._shadow_at = 0.0
         self._tick_at = math.inf
         self._opened_at: dict[Route, float] = {}
         self._watches = Watches(world, tally)
@@ -261,8 +260,7 @@ class Shell(Marks):
             part.answered[self._rung(place)] += 1
             part.latency.add(secs)
             self.mark(now, What.ANSWERED, place.index)
-            if now >= self._shadow_at:
-                self._shadow(now)
+            self._shadow(now)
             return
         self._abstained(ticket, now)
 
@@ -286,15 +284,6 @@ class Shell(Marks):
 
     def _shadow(self, now: float) -> None:
         record = self.core.shadow(now)
-        patience = (self.settings.shadow_secs, self.settings.shadow_free_secs)
-        self._shadow_at = min(
-            max(other.last_real_at, self._started_at)
-            + min(
-                patience[other.spec.tier is Tier.SMALL],
-                PROVE_SECS if other.health.state is RouteState.SUSPECT else math.inf,
-            )
-            for other in self._records
-        )
         if record is None:
             return
         place = self._place[record.route]
@@ -451,7 +440,6 @@ class Shell(Marks):
         self._records = tuple(core.health.records.values())
         self._first = self._records[0].route
         self._started_at = self.now
-        self._shadow_at = self.now
         self.rules.restarted(core, self.now)
         return core
 
