@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar, Final
 
@@ -80,18 +79,6 @@ _KINDS: Final[Mapping[Stage, FailureKind]] = {
     Stage.NOT_HTTP: FailureKind.MALFORMED,
     Stage.TOO_LARGE: FailureKind.MALFORMED,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """A completion with what the exchange around it showed."""
-
-    completion: Completion
-    requested_model: str
-    request_bytes: int
-    first_token_secs: float | None
-    simulated: bool
-    raw: bytes
 
 
 class BaseProvider:
@@ -157,7 +144,6 @@ class BaseProvider:
         means nothing to a provider that does not stream.
         """
         started = _now()
-        deadline = started + timeout_secs
         try:
             self._check_price(model)
             if self._slots.locked():
@@ -172,15 +158,14 @@ class BaseProvider:
             detail = f"all {self.config.max_concurrent} slots stayed busy for {waited_secs:.3g} s"
             raise self._failed(model, _unsent(FailureKind.BUSY, detail)) from None
         try:
-            answer = await self._ask(request, model, deadline, first_token_secs, tap)
-            latency_secs = _now() - started
+            answer = await self._ask(request, model, started, timeout_secs, first_token_secs, tap)
         except TransportError as error:
             raise self._failed(model, _failure_below_http(error)) from error
         finally:
             self._slots.release()
         if isinstance(answer, Failure):
             raise self._failed(model, answer)
-        return self._response(answer, request, latency_secs)
+        return answer
 
     async def health_check(self, model: str, timeout_secs: float) -> HealthCheckResult:
         """Ask a tiny question the way real ones are asked. Never raises.
@@ -253,10 +238,12 @@ class BaseProvider:
         self,
         request: AIRequest,
         model: str,
-        deadline: float,
+        started: float,
+        timeout_secs: float,
         first_token_secs: float | None,
         tap: Tap | None,
-    ) -> _Answer | Failure:
+    ) -> AIResponse | Failure:
+        deadline = started + timeout_secs
         model = await self._model_id(model, deadline)
         verbatim = request.verbatim is not None
         streamed = self.config.stream if request.verbatim is None else request.verbatim.stream
@@ -293,31 +280,20 @@ class BaseProvider:
                 outcome = self.wire.decode(raw, verbatim=verbatim)
         if isinstance(outcome, Failure):
             return outcome
-        return _Answer(
-            completion=outcome,
+        # Without usage the answer is booked at the most it can have cost: a token is at least a byte.
+        usage = outcome.usage or Usage(input=len(body), output=request.max_output_tokens)
+        return AIResponse(
+            content=outcome.text,
+            provider=self.provider,
             requested_model=model,
-            request_bytes=len(body),
+            served_model=outcome.served_model or model,
+            usage=usage,
+            cost=self._cost(outcome, usage, model),
+            latency_secs=_now() - started,
             first_token_secs=None if first_token_at is None else first_token_at - sent_at,
+            finish_reason=outcome.finish_reason,
             simulated=self.config.simulated or SIMULATED_HEADER in reply.headers,
             raw=raw if verbatim else b"",
-        )
-
-    def _response(self, answer: _Answer, request: AIRequest, latency_secs: float) -> AIResponse:
-        completion = answer.completion
-        # Without usage the answer is booked at the most it can have cost: a token is at least a byte.
-        usage = completion.usage or Usage(input=answer.request_bytes, output=request.max_output_tokens)
-        return AIResponse(
-            content=completion.text,
-            provider=self.name,
-            requested_model=answer.requested_model,
-            served_model=completion.served_model or answer.requested_model,
-            usage=usage,
-            cost=self._cost(completion, usage, answer.requested_model),
-            latency_secs=latency_secs,
-            first_token_secs=answer.first_token_secs,
-            finish_reason=completion.finish_reason,
-            simulated=answer.simulated,
-            raw=answer.raw,
         )
 
     def _cost(self, completion: Completion, usage: Usage, model: str) -> Micros:
