@@ -88,8 +88,18 @@ def says(reply: Mapping[str, Any], status: int = 200) -> Behaviour:
     return behave
 
 
+TWO_CALLS = (("call_1", "price_of", ('{"ticker"', ': "KX-1"}')), ("call_2", "now", ()))
+"""Calls of tools as streams bring them: id, name, the arguments piece by piece; the second has none."""
+Calls = tuple[tuple[str, str, tuple[str, ...]], ...]
+
+
 def streams(
-    *pieces: str, gap_secs: float = 0.0, end: bool = True, done: bool = True, finish: str = "stop"
+    *pieces: str,
+    gap_secs: float = 0.0,
+    end: bool = True,
+    done: bool = True,
+    finish: str = "stop",
+    calls: Calls = (),
 ) -> Behaviour:
     """Streams a chat completion; without ``end`` it hangs up in the middle of it."""
 
@@ -110,6 +120,12 @@ def streams(
         for piece in pieces:
             await frame({"content": piece})
             await asyncio.sleep(gap_secs)
+        for place, (call_id, name, arguments) in enumerate(calls):
+            function = {"name": name, "arguments": ""}
+            call = {"index": place, "id": call_id, "type": "function", "function": function}
+            await frame({"tool_calls": [call]})
+            for piece in arguments:
+                await frame({"tool_calls": [{"index": place, "function": {"arguments": piece}}]})
         if not end:
             assert request.transport is not None
             request.transport.abort()
@@ -127,7 +143,7 @@ def streams(
     return behave
 
 
-def streams_message(*pieces: str) -> Behaviour:
+def streams_message(*pieces: str, stop: str = "end_turn", calls: Calls = ()) -> Behaviour:
     """Streams a message."""
 
     async def behave(request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
@@ -140,14 +156,23 @@ def streams_message(*pieces: str) -> Behaviour:
             await response.write(f"event: {kind}\ndata: {said}\n\n".encode())
 
         await frame("message_start", message={**message_reply(), "content": [], "stop_reason": None})
-        await frame("content_block_start", index=0, content_block={"type": "text", "text": ""})
+        if pieces or not calls:
+            await frame("content_block_start", index=0, content_block={"type": "text", "text": ""})
         await frame("ping")
         for piece in pieces:
             await frame("content_block_delta", index=0, delta={"type": "text_delta", "text": piece})
-        await frame("content_block_stop", index=0)
+        if pieces or not calls:
+            await frame("content_block_stop", index=0)
+        for place, (call_id, name, arguments) in enumerate(calls, start=int(bool(pieces))):
+            block = {"type": "tool_use", "id": call_id, "name": name, "input": {}}
+            await frame("content_block_start", index=place, content_block=block)
+            for piece in ("", *arguments):
+                delta = {"type": "input_json_delta", "partial_json": piece}
+                await frame("content_block_delta", index=place, delta=delta)
+            await frame("content_block_stop", index=place)
         await frame(
             "message_delta",
-            delta={"stop_reason": "end_turn", "stop_sequence": None},
+            delta={"stop_reason": stop, "stop_sequence": None},
             usage={"output_tokens": 5},
         )
         await frame("message_stop")

@@ -20,6 +20,7 @@ from gateway_world import (
     LOCAL,
     MODELS,
     OPENAI,
+    TWO_CALLS,
     XAI,
     World,
     chat_reply,
@@ -33,13 +34,14 @@ from gateway_world import (
 )
 
 from jurymast.domain.errors import ConfigError
-from jurymast.domain.provider import Secret
+from jurymast.domain.provider import ProviderName, Secret
 from jurymast.domain.status import EmergencyMode
 from jurymast.faces.gateway.asking import Api, BadAsk, read
 from jurymast.faces.gateway.chat import ChatApi
 from jurymast.faces.gateway.messages import MessagesApi
 from jurymast.faces.gateway.responses import ResponsesApi
 from jurymast.faces.gateway.server import GatewaySettings
+from jurymast.faces.gateway.translation import CallsHeard
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
 SCHEMA = {
@@ -83,6 +85,10 @@ async def post(
         session.post(place.url + path, data=data, headers=headers) as reply,
     ):
         return reply.status, json.loads(await reply.read()), dict(reply.headers)
+
+
+def _read(arguments: str) -> Any:
+    return json.loads(arguments or "{}")
 
 
 class TestChat:
@@ -332,6 +338,60 @@ class TestStreams:
                 assert await stream.get_final_text() == "down again"
                 final = await stream.get_final_message()
             assert (final.stop_reason, final.usage.output_tokens, final.model) == ("end_turn", 5, "served")
+
+    @pytest.mark.parametrize("text", [(), ("let me ", "look")], ids=["calls alone", "text before"])
+    @pytest.mark.parametrize("answers", [OPENAI, ANTHROPIC])
+    async def test_calls_of_tools_are_streamed_through_either_format(
+        self, answers: ProviderName, text: tuple[str, ...]
+    ) -> None:
+        """All three APIs, as the SDKs put them together: text as it comes, each call with its arguments."""
+        streamed = (
+            streams(*text, finish="tool_calls", calls=TWO_CALLS)
+            if answers is OPENAI
+            else streams_message(*text, stop="tool_use", calls=TWO_CALLS)
+        )
+        expected = [("call_1", "price_of", {"ticker": "KX-1"}), ("call_2", "now", {})]
+        async with (
+            world((answers, streamed)) as place,
+            openai_at(place) as client,
+            anthropic_at(place) as other,
+        ):
+            async with client.chat.completions.stream(model="jurymast", messages=HELLO, tools=TOOLS) as chat:
+                choice = (await chat.get_final_completion()).choices[0]
+            calls = choice.message.tool_calls or []
+            assert [(c.id, c.function.name, _read(c.function.arguments)) for c in calls] == expected
+            assert (choice.message.content or "", choice.finish_reason) == ("".join(text), "tool_calls")
+            tools: Any = [{"name": "price_of", "input_schema": {"type": "object"}}]
+            async with other.messages.stream(
+                model="jurymast", max_tokens=9, messages=HELLO, tools=tools
+            ) as told:
+                final = await told.get_final_message()
+            uses = [block for block in final.content if block.type == "tool_use"]
+            assert [(use.id, use.name, use.input) for use in uses] == expected
+            assert final.stop_reason == "tool_use"
+            assert "".join(b.text for b in final.content if b.type == "text") == "".join(text)
+            function: Any = [{"type": "function", **TOOLS[0]["function"]}]
+            async with client.responses.stream(model="jurymast", input="x", tools=function) as stream:
+                response = await stream.get_final_response()
+            items = [item for item in response.output if item.type == "function_call"]
+            assert [(i.call_id, i.name, _read(i.arguments)) for i in items] == expected
+            assert response.output_text == "".join(text)
+
+    async def test_odd_calls_in_a_stream_break_nothing(self) -> None:
+        """What makes no sense is passed over; what does is told."""
+        heard = CallsHeard()
+        for line in (
+            b'data: {"choices": [{"delta": {"tool_calls": [7]}}]}',
+            b'data: {"choices": 5, "tool_calls": 1}',
+            b'data: ["tool_calls"]',
+            b'data: {"tool_calls"',
+            b'data: {"choices": [{"delta": {"tool_calls": [{"index": null, "id": 3}]}}]}',
+            b'data: {"type": "content_block_delta", "delta": {"type": "input_json_delta"}, "index": "x"}',
+            b'data: {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"arguments": 4}}]}}]}',
+            b'data: {"choices": [{"delta": {"tool_calls": [{"index": 1, "id": "a"}]}}]}',
+        ):
+            heard.hear(line)
+        assert [call["id"] for call in heard.all() if call["id"]] == ["a"]
 
     async def test_a_silent_stream_is_given_up_for_the_next(self) -> None:
         """Nothing was said yet, so another may answer."""
@@ -628,12 +688,12 @@ class TestRefusals:
             assert sum(len(vendor.asked) for vendor in place.vendors.values()) == 2
 
     async def test_what_the_only_format_can_t_carry_is_refused_with_its_name(self) -> None:
-        """A stream with tools has no translation; nobody of its own format is configured."""
+        """Probabilities of tokens have no translation; nobody of its own format is configured."""
         async with world((ANTHROPIC, says(message_reply()))) as place:
-            body = {"model": "jurymast", "messages": HELLO, "tools": TOOLS, "stream": True}
+            body = {"model": "jurymast", "messages": HELLO, "logprobs": True}
             status, told, _ = await post(place, body)
             assert status == 400
-            assert "can't carry a stream with tools" in told["error"]["message"]
+            assert "can't carry logprobs" in told["error"]["message"]
             assert place.vendors[ANTHROPIC].asked == []
 
     async def test_a_killed_judgement_asks_nobody(self) -> None:

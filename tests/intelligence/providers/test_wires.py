@@ -363,7 +363,7 @@ def test_no_shape_of_reply_crashes_a_wire(data: st.DataObject) -> None:
 
 @given(st.data())
 def test_the_short_way_of_reading_a_reply_and_the_long_one_agree(data: st.DataObject) -> None:
-    """Whatever is odd about a reply, at any depth: what the short way takes, it reads as the long one does."""
+    """Whatever is odd about a reply, at any depth: what the short way takes, it reads like the long one."""
     usage = {
         **CHAT_USAGE,
         "prompt_tokens_details": {"cached_tokens": 3, "cache_write_tokens": 2},
@@ -371,7 +371,9 @@ def test_the_short_way_of_reading_a_reply_and_the_long_one_agree(data: st.DataOb
         "cost_in_usd_ticks": 12_345,
     }
     body = {**json.loads(json.dumps(chat_reply(usage=usage))), "error": None}
-    odd = _values | st.sampled_from(["stop", "length", "", " ", "chat.completion", "error", 7, 0, 10**30, 0.5])
+    odd = _values | st.sampled_from(
+        ["stop", "length", "", " ", "chat.completion", "error", 7, 0, 10**30, 0.5]
+    )
     for _ in range(data.draw(st.integers(0, 3))):
         place: Any = body
         while isinstance(place, dict | list) and place:

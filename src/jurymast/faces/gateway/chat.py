@@ -61,9 +61,8 @@ class ChatApi:
         for tool in stated(told, "tools", list, []):
             if not isinstance(tool, dict) or tool.get("type") != "function":
                 raise BadAsk("only tools of type 'function' are passed on", "tools")
-        stream = stated(told, "stream", bool, False)
         passed = {name: told[name] for name in told if name in _PASSED}
-        other = translation.to_messages(passed, stream=stream) if self._translates else "chat completions"
+        other = translation.to_messages(passed) if self._translates else "chat completions"
         return asked(
             told,
             len(body),
@@ -132,7 +131,8 @@ class Passing:
 
 
 class Telling:
-    """A stream of another format, told in chunks of text."""
+    """A stream of another format, told in chunks of text. Calls of tools are told at its end, when they are
+    whole: nobody can carry out a part of one."""
 
     def __init__(self, usage_wanted: bool) -> None:
         self._usage_wanted = usage_wanted
@@ -143,22 +143,28 @@ class Telling:
             "model": "",
         }
         self._begun = False
+        self._calls = translation.CallsHeard()
 
     def line(self, line: bytes, fresh: str) -> bytes:
+        self._calls.hear(line)
         if not self._begun and b'"message_start"' in line and line.startswith(b"data:"):
             self._head["model"] = decoded(line[5:]).get("message", {}).get("model", "")
         if not fresh:
             return b""
-        delta = {"content": fresh} if self._begun else {"role": "assistant", "content": fresh}
-        self._begun = True
-        return self._chunk(delta, None)
+        return self._delta({"content": fresh})
 
     def end(self, response: AIResponse) -> bytes:
         finish = translation.FINISHES.get(response.finish_reason, "stop")
-        last = self._chunk({}, finish)
+        calls = [{"index": place, **call} for place, call in enumerate(self._calls.all())]
+        last = self._delta({"tool_calls": calls}) if calls else b""
+        last += self._chunk({}, finish)
         if self._usage_wanted:
             last += _frame({**self._head, "choices": [], "usage": _usage(response.usage)})
         return last + DONE
+
+    def _delta(self, delta: dict[str, Any]) -> bytes:
+        begun, self._begun = self._begun, True
+        return self._chunk(delta if begun else {"role": "assistant", **delta}, None)
 
     def _chunk(self, delta: dict[str, Any], finish: str | None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish}

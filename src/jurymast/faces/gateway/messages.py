@@ -69,9 +69,8 @@ class MessagesApi:
         for tool in stated(told, "tools", list, []):
             if not isinstance(tool, dict) or tool.get("type", "custom") != "custom":
                 raise BadAsk("only tools that the client runs itself are passed on", "tools")
-        stream = stated(told, "stream", bool, False)
         passed = {name: told[name] for name in told if name in _PASSED}
-        other = translation.to_chat(passed, stream=stream) if self._translates else "messages"
+        other = translation.to_chat(passed) if self._translates else "messages"
         wanted = stated(told, "output_config", dict, {}).get("format")
         if wanted is not None and not isinstance(wanted.get("schema"), dict):
             raise BadAsk("'output_config.format' has no schema", "output_config")
@@ -125,12 +124,14 @@ class Passing:
 
 
 class Telling:
-    """A stream of another format, told as one block of text."""
+    """A stream of another format, told as one block of text and, at its end, one for each call of a tool."""
 
     def __init__(self) -> None:
         self._begun = False
+        self._calls = translation.CallsHeard()
 
     def line(self, line: bytes, fresh: str) -> bytes:
+        self._calls.hear(line)
         if not fresh:
             return b""
         said = b""
@@ -145,7 +146,10 @@ class Telling:
         said = b"" if self._begun else _frame("message_start", message=_head(response.served_model, Usage()))
         if self._begun:
             said = _frame("content_block_stop", index=0)
-        stop = translation.STOPS.get(response.finish_reason, "end_turn")
+        calls = self._calls.all()
+        for place, call in enumerate(calls, start=int(self._begun)):
+            said += b"".join(_block(place, translation.use_of(call)))
+        stop = "tool_use" if calls else translation.STOPS.get(response.finish_reason, "end_turn")
         return said + _ended(stop, _usage(response.usage))
 
 

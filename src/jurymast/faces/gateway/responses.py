@@ -47,9 +47,8 @@ class ResponsesApi:
     def read(self, body: bytes) -> Asked:
         told = decoded(body)
         known_only(told, _KNOWN)
-        stream = stated(told, "stream", bool, False)
         chat = _as_chat(told)
-        other = translation.to_messages(chat, stream=stream) if self._translates else "chat completions"
+        other = translation.to_messages(chat) if self._translates else "chat completions"
         return asked(
             told,
             len(body),
@@ -100,42 +99,49 @@ class _Events:
 
 
 class Telling:
-    """A stream of either format, told as one message of text."""
+    """A stream of either format, told as one message of text, and at its end each call of a function."""
 
     def __init__(self) -> None:
+        self._calls = translation.CallsHeard()
         self._events = _Events()
         self._texts: list[str] = []
         self._head = _head("", Usage())
         self._item = f"msg_{time.time_ns():x}"
 
-    def line(self, line: bytes, fresh: str) -> bytes:  # noqa: ARG002 (the text is all of it)
+    def line(self, line: bytes, fresh: str) -> bytes:
+        self._calls.hear(line)
         if not fresh:
             return b""
-        said = b"" if self._texts else self._begun()
+        said = b"" if self._texts else self._created() + self._begun()
         self._texts.append(fresh)
         return said + self._events.say("response.output_text.delta", **self._at(), delta=fresh, logprobs=[])
 
     def end(self, response: AIResponse) -> bytes:
-        begun = b"" if self._texts else self._begun()
-        item = _message(self._item, "".join(self._texts))
-        part = item["content"][0]
-        whole = {**_ended(self._head, response), "output": [item]}
-        events = self._events
-        return begun + b"".join(
-            [
-                events.say("response.output_text.done", **self._at(), text=part["text"], logprobs=[]),
-                events.say("response.content_part.done", **self._at(), part=part),
-                events.say("response.output_item.done", output_index=0, item=item),
-                events.say("response.completed", response=whole),
-            ]
-        )
+        events, output = self._events, list[dict[str, Any]]()
+        said = b"" if self._texts else self._created()
+        calls = self._calls.all()
+        if self._texts or not calls:
+            said += b"" if self._texts else self._begun()
+            item = _message(self._item, "".join(self._texts))
+            part = item["content"][0]
+            said += events.say("response.output_text.done", **self._at(), text=part["text"], logprobs=[])
+            said += events.say("response.content_part.done", **self._at(), part=part)
+            said += events.say("response.output_item.done", output_index=0, item=item)
+            output.append(item)
+        for call in _calls(calls):
+            said += _item(events, len(output), call)
+            output.append(call)
+        whole = {**_ended(self._head, response), "output": output}
+        return said + events.say("response.completed", response=whole)
+
+    def _created(self) -> bytes:
+        return self._events.say("response.created", response={**self._head, "status": "in_progress"})
 
     def _begun(self) -> bytes:
         item = {**_message(self._item, ""), "status": "in_progress", "content": []}
         events = self._events
         return b"".join(
             [
-                events.say("response.created", response={**self._head, "status": "in_progress"}),
                 events.say("response.output_item.added", output_index=0, item=item),
                 events.say("response.content_part.added", **self._at(), part=_part("")),
             ]
@@ -224,7 +230,13 @@ def _response(response: AIResponse, told_in: Format) -> dict[str, Any]:
     elif refusal := message.get("refusal"):
         said = _message(f"msg_{time.time_ns():x}", "")
         output.append({**said, "content": [{"type": "refusal", "refusal": refusal}]})
-    output += [
+    output += _calls(message.get("tool_calls") or [])
+    return {**_ended(_head(response.served_model, response.usage), response), "output": output}
+
+
+def _calls(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Calls in the words of chat as items of an answer."""
+    return [
         {
             "type": "function_call",
             "id": f"fc_{number}_{call.get('id')}",
@@ -233,9 +245,8 @@ def _response(response: AIResponse, told_in: Format) -> dict[str, Any]:
             "arguments": call["function"].get("arguments"),
             "status": "completed",
         }
-        for number, call in enumerate(message.get("tool_calls") or [])
+        for number, call in enumerate(calls)
     ]
-    return {**_ended(_head(response.served_model, response.usage), response), "output": output}
 
 
 def _head(model: str, usage: Usage) -> dict[str, Any]:

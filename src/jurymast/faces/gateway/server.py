@@ -333,13 +333,14 @@ class _Relay:
             if self._pieces.empty() and task.done():
                 break
         outcome = await task
-        if response is None or self._live is None:
-            if isinstance(outcome, Unanswered):
-                return _refused(self._api, _why(outcome))
-            return _streamed(self._api, outcome, self._formats[outcome.route], self._usage_wanted)
         if isinstance(outcome, Unanswered):
+            if response is None:
+                return _refused(self._api, _why(outcome))
             await response.write(self._api.broken(_why(outcome)))
+        elif self._live is None:
+            return _streamed(self._api, outcome, self._formats[outcome.route], self._usage_wanted)
         else:
+            response = response or await self._open()  # nothing of it was told before its end
             await response.write(self._live.end(outcome.response))
         await response.write_eof()
         return response

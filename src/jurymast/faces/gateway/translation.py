@@ -7,6 +7,7 @@ or changes what the answer is, and then the question is not told in that format 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -31,19 +32,17 @@ STOPS: Final[Mapping[str, str]] = {
 }
 """Why an answer ended, each in the other's words."""
 
+_OF_CALLS: Final = (b'"tool_calls"', b'"tool_use"', b'"input_json_delta"')
 _ONLY_CHAT: Final = ("frequency_penalty", "logit_bias", "logprobs", "presence_penalty", "top_logprobs")
 _CHAT_PARTS: Final = frozenset({"text", "refusal"})
 _MESSAGES_PARTS: Final = frozenset({"text", "thinking", "redacted_thinking", "tool_use", "tool_result"})
-_TOOLS_STREAMED: Final = "a stream with tools"
 
 
-def to_messages(chat: Mapping[str, Any], *, stream: bool) -> dict[str, Any] | str:
+def to_messages(chat: Mapping[str, Any]) -> dict[str, Any] | str:
     """A chat question as messages, or what they can't carry. Its parts are known to be text."""
     for name in _ONLY_CHAT:
         if chat.get(name):
             return name
-    if stream and chat.get("tools"):
-        return _TOOLS_STREAMED
     told: dict[str, Any] = {}
     wanted = chat.get("response_format") or {}
     if wanted.get("type") == "json_object":
@@ -75,7 +74,7 @@ def _turns(chat: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
             _append(turns, "user", [block])
         elif role == "assistant":
             calls = message.get("tool_calls") or []
-            _append(turns, role, [*_text(text), *map(_use_of, calls)])
+            _append(turns, role, [*_text(text), *map(use_of, calls)])
         else:
             _append(turns, "user", _text(text))
     return "\n\n".join(system), turns
@@ -90,10 +89,8 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def to_chat(messages: Mapping[str, Any], *, stream: bool) -> dict[str, Any] | str:
-    """A question as messages in the words of chat, or what these can't carry."""
-    if stream and messages.get("tools"):
-        return _TOOLS_STREAMED
+def to_chat(messages: Mapping[str, Any]) -> dict[str, Any]:
+    """A question as messages in the words of chat."""
     turns: list[dict[str, Any]] = []
     if system := text_of(parts_of(messages.get("system"), _MESSAGES_PARTS)):
         turns.append({"role": "system", "content": system})
@@ -154,13 +151,59 @@ def as_chat_message(raw: bytes, told_in: Format) -> tuple[dict[str, Any], str]:
     return message, FINISHES.get(str(reply.get("stop_reason")), "stop")
 
 
+class CallsHeard:
+    """Calls of tools in a stream of either format, put together line by line. What makes no sense is passed
+    over: whether the answer counts is the wire's to judge."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, dict[str, Any]] = {}
+
+    def hear(self, line: bytes) -> None:
+        """One line as it came."""
+        if not line.startswith(b"data:") or not any(word in line for word in _OF_CALLS):
+            return
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError, AttributeError, TypeError):
+            self._take(msgspec.json.decode(line[5:]))
+
+    def _take(self, event: Any) -> None:
+        if "choices" in event:
+            for choice in event["choices"][:1]:
+                for call in (choice.get("delta") or {}).get("tool_calls") or []:
+                    function = call.get("function") or {}
+                    place = call.get("index", 0)
+                    self._add(place, call.get("id"), function.get("name"), function.get("arguments"))
+        elif (block := event.get("content_block") or {}).get("type") == "tool_use":
+            given = _json(block["input"]) if block.get("input") else ""
+            self._add(event.get("index", 0), block.get("id"), block.get("name"), given)
+        elif (delta := event.get("delta") or {}).get("type") == "input_json_delta":
+            self._add(event.get("index", 0), None, None, delta.get("partial_json"))
+
+    def _add(self, place: int, call_id: str | None, name: str | None, arguments: str | None) -> None:
+        if type(place) is not int:
+            raise TypeError("a place is a number")
+        call = self._calls.setdefault(place, {"id": None, "name": None, "arguments": ""})
+        call["id"], call["name"] = call["id"] or call_id, call["name"] or name
+        call["arguments"] += arguments or ""
+
+    def all(self) -> list[dict[str, Any]]:
+        """Every call, in the words of chat."""
+        return [
+            {
+                "id": call["id"],
+                "type": "function",
+                "function": {"name": call["name"], "arguments": call["arguments"] or "{}"},
+            }
+            for _, call in sorted(self._calls.items())
+        ]
+
+
 def as_blocks(raw: bytes) -> tuple[list[dict[str, Any]], str]:
     """The blocks and the stop reason that a chat completion comes to."""
     message, finish = as_chat_message(raw, Format.CHAT)
     blocks = _text(message.get("content") or message.get("refusal") or "")
     calls = message.get("tool_calls") or []
     stop = "tool_use" if calls else STOPS.get(finish, "end_turn")
-    return [*blocks, *map(_use_of, calls)], stop
+    return [*blocks, *map(use_of, calls)], stop
 
 
 def _append(turns: list[dict[str, Any]], role: str, blocks: list[dict[str, Any]]) -> None:
@@ -175,7 +218,8 @@ def _text(text: str) -> list[dict[str, Any]]:
     return [{"type": "text", "text": text}] if text else []
 
 
-def _use_of(call: Mapping[str, Any]) -> dict[str, Any]:
+def use_of(call: Mapping[str, Any]) -> dict[str, Any]:
+    """A call in the words of messages."""
     function = call.get("function") or {}
     try:
         arguments = msgspec.json.decode(function.get("arguments") or "{}")
