@@ -22,7 +22,7 @@ PAGES: Final = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 ELSEWHERE: Final = frozenset(
     {
         "alerts test", "demo", "drill", "exchange serve", "gateway", "init", "lab serve", "record", "run",
-        "score", "sim", "watch", "watchdog", "web", "year",
+        "score", "sim", "telegram", "watch", "watchdog", "web", "year",
     }
 )  # fmt: skip
 """Run by tests of their own: they serve, take long, ask the world or people."""

@@ -16,6 +16,7 @@ from jurymast.app.quality import QualitySection
 from jurymast.app.rollout_section import RolloutSection
 from jurymast.app.routing import RoutingSection
 from jurymast.app.settings import REQUIRED, bounded, documented
+from jurymast.app.telegram_config import TelegramSection
 from jurymast.app.trace_config import TracesSection
 from jurymast.domain.money import usd
 from jurymast.domain.provider import Secret
@@ -308,6 +309,7 @@ class Config:
     web: WebSection = WebSection()
     gateway: GatewaySection = GatewaySection()
     alerts: AlertsSection = AlertsSection()
+    telegram: TelegramSection = TelegramSection()
     journal: JournalSection = JournalSection()
     log: LogSection = LogSection()
     traces: TracesSection = TracesSection()

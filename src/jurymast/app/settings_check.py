@@ -33,6 +33,8 @@ def remarks(config: Config, environ: Mapping[str, str]) -> Iterator[Remark]:
     for name, contact in config.alerts.contacts.items():
         if wrong := address_of(contact):
             yield Remark(f"alerts.contacts.{name}", wrong)
+    if config.telegram.enabled and config.telegram.missing:
+        yield Remark("telegram", config.telegram.missing)
     if config.failover.budget_usd_per_day == 0:
         yield Remark("failover.budget_usd_per_day", "is 0: only free models can be asked")
 

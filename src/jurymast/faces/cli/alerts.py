@@ -48,8 +48,8 @@ def list_alerts(data_dir: Path | None, as_json: bool) -> None:
     """
     from jurymast.app.alerts import AlertState, read
 
-    facts = _facts(read(data_dir or Path(DATA_DIR)) or AlertState())
-    click.echo(json.dumps(facts) if as_json else "\n".join(_lines(facts)))
+    facts = alert_facts(read(data_dir or Path(DATA_DIR)) or AlertState())
+    click.echo(json.dumps(facts) if as_json else "\n".join(alert_lines(facts)))
 
 
 @alerts.command("ack")
@@ -137,7 +137,8 @@ async def _try(contacts: dict[str, ContactSection]) -> dict[str, str]:
     return dict(zip(contacts, told, strict=True))
 
 
-def _facts(state: AlertState) -> dict[str, Any]:
+def alert_facts(state: AlertState) -> dict[str, Any]:
+    """Open alerts and deliveries, ready for JSON."""
     return {
         "alerts": [
             {
@@ -160,7 +161,8 @@ def _facts(state: AlertState) -> dict[str, Any]:
     }
 
 
-def _lines(facts: dict[str, Any]) -> list[str]:
+def alert_lines(facts: dict[str, Any]) -> list[str]:
+    """The facts for people."""
     lines = [] if facts["alerts"] else ["no open alert"]
     for each in facts["alerts"]:
         notes = [f"since {each['since'][:16]}", *([f"{each['count']} times"] if each["count"] > 1 else [])]

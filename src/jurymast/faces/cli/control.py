@@ -69,9 +69,14 @@ def changed(control: ControlFile, how: Callable[[Demands], Demands]) -> None:
 
 
 def say(control: ControlFile) -> None:
+    """Print what is demanded now."""
+    click.echo(demanded(control))
+
+
+def demanded(control: ControlFile) -> str:
     """What is demanded now, a line each."""
     told = rules.sentences(control.demands(), now())
-    click.echo("\n".join(told) or "nothing is demanded by hand: the bot follows its own evidence")
+    return "\n".join(told) or "nothing is demanded by hand: the bot follows its own evidence"
 
 
 def now() -> datetime:
@@ -96,10 +101,10 @@ def halt(reason: str, wait: bool, data_dir: Path | None) -> None:
     control, since = control_of(data_dir), now()
     control.halt(reason or "halted by hand")
     click.echo(f"halted: {control.halt_path} is set. `jurymast resume --reason ...` takes it away.")
-    click.echo(_proof(control.directory, since) if wait else "not waited for the proof that nothing rests")
+    click.echo(proof(control.directory, since) if wait else "not waited for the proof that nothing rests")
 
 
-def _proof(data_dir: Path, since: datetime) -> str:
+def proof(data_dir: Path, since: datetime) -> str:
     """What the running bot has made of the halt, as far as its journal can be read."""
     from jurymast.domain.errors import JournalError
     from jurymast.domain.events import EntriesWithdrawn, WithdrawalDelayed

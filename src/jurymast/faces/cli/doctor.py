@@ -19,7 +19,8 @@ from jurymast.faces.cli.options import data_dir_option, json_option
 @data_dir_option
 @json_option
 def doctor(config_file: Path | None, spend: bool, data_dir: Path | None, as_json: bool) -> None:
-    """Look at disk, journal, demands, ports, models, alerts, keys, clock and schema; each row has its cure.
+    """Look at disk, journal, demands, ports, models, alerts, keys, clock, schema and Telegram. Each row has
+    its cure.
 
     Reads only, and asks vendors and exchange what costs nothing. With --spend every model answers one real
     question, and its answer must be a forecast: about what a decision costs, for each. Exit code 1 when a
@@ -32,12 +33,14 @@ def doctor(config_file: Path | None, spend: bool, data_dir: Path | None, as_json
     """
     from jurymast.app.clock import SystemClock
     from jurymast.app.doctor import Health, examine
+    from jurymast.app.telegram_api import reached
     from jurymast.app.trials import answers, ports
     from jurymast.faces.cli.running import load_config
 
     config = load_config(config_file, data_dir=data_dir, seed=None, weather=None)
     clock = SystemClock()
     checks = [*asyncio.run(examine(config, clock=clock)), *ports(config)]
+    checks += asyncio.run(reached(config.telegram))
     if spend:
         checks += asyncio.run(answers(config, clock=clock))
     if as_json:

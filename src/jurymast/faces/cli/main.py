@@ -36,6 +36,7 @@ from jurymast.faces.cli.rollout import rollout
 from jurymast.faces.cli.score import score
 from jurymast.faces.cli.sim import sim
 from jurymast.faces.cli.spend import spend
+from jurymast.faces.cli.telegram import telegram
 from jurymast.faces.cli.watch import watch
 from jurymast.faces.cli.watchdog import watchdog
 from jurymast.faces.cli.web import web
@@ -224,6 +225,7 @@ cli.add_command(init)
 cli.add_command(watch)
 cli.add_command(web)
 cli.add_command(gateway)
+cli.add_command(telegram)
 cli.add_command(report)
 cli.add_command(export)
 cli.add_command(plot)

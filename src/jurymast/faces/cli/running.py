@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -96,9 +96,10 @@ async def _run(
     show = _shower(as_json)
     async with build(config, clock=SystemClock(), watch=show, account=account) as bot:
         with companion(config, watchdog_arguments):
-            async with _page(config) as page, _gateway(bot) as gateway:
+            async with _page(config) as page, _gateway(bot) as gateway, _telegram(config) as telegram:
                 supervisor = Supervisor(bot, cycles=cycles, file=file)
-                await _supervise(bot, supervisor, as_json, show, page, gateway)
+                windows = {"page": page, "gateway": gateway, "telegram": telegram}
+                await _supervise(bot, supervisor, as_json, show, windows)
 
 
 @asynccontextmanager
@@ -139,20 +140,34 @@ async def _gateway(bot: Bot) -> AsyncIterator[str]:
         yield said
 
 
+@asynccontextmanager
+async def _telegram(config: Config) -> AsyncIterator[str]:
+    """Control by chat beside the bot, where it is wanted; gives what to say of it."""
+    if not config.telegram.enabled:
+        yield ""
+        return
+    from jurymast.faces.cli.telegram import tell
+    from jurymast.faces.telegram.serving import serving
+
+    async with serving(config, SystemClock(), tell) as said:
+        yield said
+
+
 async def _supervise(
-    bot: Bot, supervisor: Supervisor, as_json: bool, show: _Shower, page: str, gateway: str
+    bot: Bot, supervisor: Supervisor, as_json: bool, show: _Shower, windows: Mapping[str, str]
 ) -> None:
+    """``windows`` says where the bot can be seen and steered, by name; empty is not at all."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, supervisor.stop, f"signal {number.name}")
     if as_json:
         await supervisor.run()
     elif sys.stdout.isatty():
-        with LiveView(bot, page=page) as view:
+        with LiveView(bot, page=windows["page"]) as view:
             show.to(view.add)
             await supervisor.run()
     else:
-        for line in [*banner(bot), f"page:       {page}", *([f"gateway:    {gateway}"] if gateway else [])]:
+        for line in [*banner(bot), *(f"{name + ':':<11} {said}" for name, said in windows.items() if said)]:
             click.echo(line)
         await supervisor.run()
 
