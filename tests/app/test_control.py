@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from jurymast.app.clock import SystemClock
 from jurymast.app.control import CONTROL, HALT, ControlFile
 from jurymast.domain.errors import ControlUnwritable
 from jurymast.domain.provider import ProviderName
 from jurymast.domain.status import EmergencyMode, TradingState
+from jurymast.faces.controls import Refused, carry_out
 from jurymast.policy.demands import NONE, Demand, ModeDemand, StateDemand, with_state
 from jurymast.testing.clock import START, FakeClock
 
@@ -46,6 +48,29 @@ class TestReading:
             assert reader.demands().floor is TradingState.REDUCING
             writer.change(lambda old: replace(old, state=None))
             assert reader.demands().floor is TradingState.ACTIVE
+
+    @pytest.mark.parametrize("face", [None, "pause", "reduce"])
+    def test_a_milder_floor_takes_the_place_of_a_halt_with_a_reason_only(
+        self, tmp_path: Path, face: str | None
+    ) -> None:
+        """By the rule itself, and as page, terminal and chat carry it out: what is said done is done."""
+        writer = ControlFile(tmp_path, SystemClock())
+        writer.halt("storm")
+
+        def lower(reason: str) -> None:
+            if face is None:
+                writer.floor(StateDemand(reason, START))
+            else:
+                carry_out(tmp_path, face, {"confirm": "yes", "reason": reason})
+
+        with pytest.raises((ValueError, Refused), match="HALTED, which is safer"):
+            lower("")
+        assert control(tmp_path).demands().floor is TradingState.HALTED
+        lower("seen to")
+        found = control(tmp_path).demands()
+        assert found.floor is TradingState.REDUCING
+        assert found.state is not None
+        assert found.state.reason == "seen to"
 
     def test_a_touched_latch_is_a_halt(self, tmp_path: Path) -> None:
         """The oldest way works: a file called HALT, made by hand, empty."""

@@ -17,7 +17,15 @@ from typing import Final
 import msgspec
 
 from jurymast.domain.errors import ControlUnwritable
-from jurymast.policy.demands import NONE, REASON_CHARS_MAX, Demand, Demands, halted
+from jurymast.policy.demands import (
+    NONE,
+    REASON_CHARS_MAX,
+    Demand,
+    Demands,
+    StateDemand,
+    halted,
+    with_state,
+)
 from jurymast.ports import Clock
 from jurymast.watch.files import Stamp, replace_file, stamp, taking_turns
 
@@ -78,6 +86,17 @@ class ControlFile:
             ) from error
         return after
 
+    def floor(self, demand: StateDemand) -> Demands:
+        """Keep a floor under the state that is milder than a halt; with a reason it takes the place of one.
+
+        Raises ValueError for a milder one than there is without a reason, ControlUnwritable.
+        """
+        if self.halt_path.exists() and not demand.reason:
+            raise ValueError("it is HALTED, which is safer: less than that needs --reason")
+        after = self.change(lambda old: with_state(old, demand))
+        self._unlatch()
+        return after
+
     def halt(self, reason: str) -> None:
         """Set the latch. The empty file is made first: that needs no space on the disk and is the halt; the
         words follow as far as there is room for them. Raises ControlUnwritable when it can't be made."""
@@ -104,13 +123,16 @@ class ControlFile:
         self.change(
             lambda old: replace(old, state=None, mode=None, override=None, flatten=None, lifted=lifted)
         )
+        self._unlatch()
+        return before
+
+    def _unlatch(self) -> None:
         try:
             self.halt_path.unlink(missing_ok=True)
         except OSError as error:
             raise ControlUnwritable(
                 f"{self.halt_path} can't be removed: {error.strerror}. Still halted."
             ) from error
-        return before
 
     def _read(self) -> Demands:
         now = self._clock.utc_now()

@@ -35,16 +35,19 @@ def carry_out(directory: Path, action: str, form: Form) -> None:
         return
     control = ControlFile(directory, SystemClock())
     if action == "halt":
-        control.halt(form.get("reason") or "halted on the web page")
+        control.halt(form.get("reason") or "halted by hand")
         return
     if action == "resume":
         control.resume(_needed(form, "reason"))
         return
     change = _CHANGES.get(action)
-    if change is None:
-        raise Refused(f"there is no action {action}")
     try:
-        control.change(change(form))
+        if action in _FLOORS:
+            control.floor(_floor(form, work_down=action == "reduce"))
+        elif change is not None:
+            control.change(change(form))
+        else:
+            raise Refused(f"there is no action {action}")
     except ValueError as error:
         raise Refused(str(error)) from None
 
@@ -60,11 +63,10 @@ def _acknowledge(directory: Path, wanted: str) -> None:
         raise ControlUnwritable(f"nothing is acknowledged: {error.strerror}") from error
 
 
-def _floor(form: Form, *, work_down: bool) -> Callable[[Demands], Demands]:
-    demand = StateDemand(
+def _floor(form: Form, *, work_down: bool) -> StateDemand:
+    return StateDemand(
         form.get("reason", ""), _now(), _until(form), floor=TradingState.REDUCING, work_down=work_down
     )
-    return lambda old: rules.with_state(old, demand)
 
 
 def _mode(form: Form) -> Callable[[Demands], Demands]:
@@ -93,9 +95,8 @@ def _failover(form: Form) -> Callable[[Demands], Demands]:
     return lambda old: replace(old, preferred=demand)
 
 
+_FLOORS: Final = frozenset({"pause", "reduce"})
 _CHANGES: Final[Mapping[str, Callable[[Form], Callable[[Demands], Demands]]]] = {
-    "pause": lambda form: _floor(form, work_down=False),
-    "reduce": lambda form: _floor(form, work_down=True),
     "mode": _mode,
     "isolate": _isolate,
     "restore": _restore,

@@ -148,13 +148,11 @@ def reduce(reason: str, data_dir: Path | None) -> None:
 
 def _floor(data_dir: Path | None, demand: StateDemand) -> None:
     control = control_of(data_dir)
-    if control.halt_path.exists():
-        if not demand.reason:
-            raise click.UsageError("it is HALTED, which is safer: less than that needs --reason")
-        changed(control, lambda old: rules.with_state(old, demand))
-        control.halt_path.unlink(missing_ok=True)
-        return
-    changed(control, lambda old: rules.with_state(old, demand))
+    try:
+        control.floor(demand)
+    except ValueError as error:
+        raise click.UsageError(f"{error}. Nothing was changed.") from None
+    say(control)
 
 
 @click.command()
