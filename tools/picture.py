@@ -19,7 +19,7 @@ from jurymast.app.supervisor import Supervisor
 from jurymast.app.wiring import build
 from jurymast.domain.events import Event
 from jurymast.faces.cli.live import LiveView
-from jurymast.faces.cli.running import load_config
+from jurymast.faces.cli.loading import load_config
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "run.svg"
 HEALTHY_SECS = 10.0

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from jurymast.app.config import Config
+from jurymast.app.settings import load_settings
 from jurymast.app.systemd import Systemd
 from jurymast.testing.loop import LoopClock, run_virtually
 
@@ -81,11 +83,15 @@ def test_nobody_listens(environ: dict[str, str]) -> None:
     assert run_virtually(story()) is not bool(environ)
 
 
-def test_the_unit_starts_a_command_of_ours() -> None:
-    """Type, watchdog and stop are those that the bot knows; the command exists, with its options."""
-    lines = dict(
+def unit() -> dict[str, str]:
+    return dict(
         line.split("=", 1) for line in UNIT.read_text().splitlines() if "=" in line and line[0] != "#"
     )
+
+
+def test_the_unit_starts_a_command_of_ours() -> None:
+    """Type, watchdog and stop are those that the bot knows; the command exists, with its options."""
+    lines = unit()
     assert (lines["Type"], lines["KillSignal"]) == ("notify", "SIGINT")
     words = lines["ExecStart"].split()
     assert words[0].endswith("/jurymast")
@@ -93,12 +99,34 @@ def test_the_unit_starts_a_command_of_ours() -> None:
     assert words[2::2] == ["--config", "--data-dir"]
 
 
+def test_the_unit_leaves_the_watchdog_alive() -> None:
+    """Killed with the bot it could take nothing back: tried, and orders rested on where no bot came again."""
+    assert unit()["KillMode"] == "process"
+
+
+def test_the_unit_outwaits_the_longest_cycle() -> None:
+    """Start and stop wait for a cycle, at the longest that the defaults allow."""
+    lines, longest = unit(), load_settings(Config, "", source="t", environ={}).cycle_secs_max
+    assert int(lines["TimeoutStartSec"]) > longest
+    assert int(lines["TimeoutStopSec"]) > longest
+
+
+def test_the_unit_is_installed_as_the_page_says() -> None:
+    """Its user, its program and its configuration are those that the commands of service.md make."""
+    lines, page = unit(), (UNIT.parents[2] / "docs/operate/service.md").read_text()
+    home, _, _ = lines["ExecStart"].partition("/.venv/")
+    assert f"useradd --system --home-dir /var/lib/{lines['StateDirectory']} " in page
+    assert f"cd {home}\n" in page
+    assert f"install -m 640 -g {lines['Group']} bot.toml {lines['WorkingDirectory']}/" in page
+    assert f"runuser -u {lines['User']} -- {home}/.venv/bin/jurymast " in page
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
 def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     """No option is misspelt or unknown."""
-    unit = tmp_path / UNIT.name
-    unit.write_text(UNIT.read_text().replace("/opt/jurymast/.venv/bin/jurymast", "/bin/true"))
+    copy = tmp_path / UNIT.name
+    copy.write_text(UNIT.read_text().replace("/opt/jurymast/.venv/bin/jurymast", "/bin/true"))
     done = subprocess.run(
-        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
+        ["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False
     )
     assert [line for line in done.stderr.splitlines() if "Unknown" in line or "Failed to parse" in line] == []

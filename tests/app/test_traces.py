@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
+import struct
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from history_world import abstained, decided
 from jurymast.app.config import Config
 from jurymast.app.redaction import Redactor
 from jurymast.app.settings import load_settings
 from jurymast.app.trace_config import TracesSection
-from jurymast.app.traces import WAITING_MAX, Tracer, spans_of
+from jurymast.app.traces import WAITING_MAX, Tracer, Value, _value, spans_of
 from jurymast.domain.decision import Attempt
 from jurymast.domain.errors import ConfigError
 from jurymast.domain.events import DecisionMade, RunStopped
@@ -30,20 +32,90 @@ XAI, OPENAI = ProviderName.XAI, ProviderName.OPENAI
 KEY = "a-secret-of-the-collector"
 
 
+# The messages of opentelemetry-proto by field number: the name, and what is in it.
+ANY = {1: ("s", str), 2: ("b", bool), 3: ("i", int), 4: ("d", float)}
+PAIR = {1: ("key", str), 2: ("value", ANY)}
+STATUS = {2: ("message", str), 3: ("code", int)}
+SPAN = {
+    1: ("traceId", bytes), 2: ("spanId", bytes), 4: ("parentSpanId", bytes), 5: ("name", str),
+    6: ("kind", int), 7: ("startTimeUnixNano", int), 8: ("endTimeUnixNano", int), 9: ("attributes", PAIR),
+    15: ("status", STATUS),
+}  # fmt: skip
+SCOPE_SPANS = {1: ("scope", {1: ("name", str), 2: ("version", str)}), 2: ("spans", SPAN)}
+REQUEST = {1: ("resourceSpans", {1: ("resource", {1: ("attributes", PAIR)}), 2: ("scopeSpans", SCOPE_SPANS)})}
+MANY = {"resourceSpans", "scopeSpans", "spans", "attributes"}
+
+
+def fields(raw: bytes) -> Iterator[tuple[int, Any]]:
+    """Protobuf's wire: numbers of fields and what they hold, 64 bits or bytes."""
+    place = 0
+
+    def varint() -> int:
+        nonlocal place
+        value, shift = 0, 0
+        while True:
+            byte = raw[place]
+            place, value, shift = place + 1, value | (byte & 0x7F) << shift, shift + 7
+            if byte < 0x80:
+                return value
+
+    while place < len(raw):
+        number, form = divmod(varint(), 8)
+        size = {0: 0, 1: 8, 2: -1}[form]
+        if form == 0:
+            yield number, varint()
+            continue
+        size = varint() if size < 0 else size
+        held, place = raw[place : place + size], place + size
+        assert len(held) == size
+        yield number, held
+
+
+def read(raw: bytes, message: dict[int, Any]) -> dict[str, Any]:
+    """A message; a field that opentelemetry-proto does not have is an error here."""
+    found: dict[str, Any] = {}
+    for number, held in fields(raw):
+        name, kind = message[number]
+        value: Any = held
+        if isinstance(kind, dict):
+            value = read(held, kind)
+        elif kind is str:
+            value = held.decode()
+        elif kind is bytes:
+            value = held.hex()
+        elif kind is bool:
+            value = bool(held)
+        elif kind is float:
+            (value,) = struct.unpack("<d", held)
+        elif isinstance(held, bytes):
+            (value,) = struct.unpack("<Q", held)
+        elif held >= 1 << 63:
+            value = held - (1 << 64)
+        if name in MANY:
+            found.setdefault(name, []).append(value)
+        else:
+            found[name] = value
+    return found
+
+
 @dataclass
 class Collector:
-    """Takes OTLP in JSON, or not."""
+    """Takes OTLP in binary protobuf and nothing else, as some servers do."""
 
     url: str = ""
     status: int = 200
     taken: list[dict[str, Any]] = field(default_factory=list)
     headers: list[str] = field(default_factory=list)
+    raw: bytes = b""
 
     async def handle(self, request: web.Request) -> web.Response:
+        if request.content_type != "application/x-protobuf":
+            return web.Response(status=415)
         self.headers.append(request.headers.get("Authorization", ""))
+        self.raw += await request.read()
         if self.status == 200:
-            self.taken.append(await request.json())
-        return web.json_response({}, status=self.status)
+            self.taken.append(read(await request.read(), REQUEST))
+        return web.Response(status=self.status, content_type="application/x-protobuf")
 
     @property
     def spans(self) -> list[dict[str, Any]]:
@@ -139,7 +211,7 @@ async def test_a_collector_that_is_away_costs_spans_and_says_so(monkeypatch: pyt
         await until(lambda: made.taken)
         (told,) = made.taken[0]["resourceSpans"]
         resource = {each["key"]: each["value"] for each in told["resource"]["attributes"]}
-        assert resource["jurymast.traces_lost"] == {"intValue": "1"}
+        assert resource["jurymast.traces_lost"] == {"i": 1}
         assert made.spans[0]["status"] == {"code": 2, "message": "all_providers_failed"}
     tracer = Tracer(TracesSection("http://127.0.0.1:9"), LoopClock(), Redactor(None))
     for _ in range(WAITING_MAX + 7):
@@ -153,8 +225,8 @@ async def test_secrets_stay_here() -> None:
     async with collector() as made, tracing(TracesSection(made.url, Secret(KEY))) as tracer:
         tracer.saw(decided(START, attempts=(attempt,)))
         await until(lambda: made.taken)
-    assert KEY not in json.dumps(made.taken)
-    assert "no such key: ********" in json.dumps(made.taken)
+    assert KEY.encode() not in made.raw
+    assert b"no such key: ********" in made.raw
 
 
 async def test_without_an_address_nothing_is_kept() -> None:
@@ -173,4 +245,12 @@ def test_the_same_question_is_the_same_trace() -> None:
     event = decided(START, attempts=(Attempt(Route(XAI, "m"), "answered", "", 0.5, 10),))
     assert list(spans_of(event)) == list(spans_of(event))
     other = decided(START, ticker="Q-2")
-    assert next(iter(spans_of(event)))["traceId"] != next(iter(spans_of(other)))["traceId"]
+    assert next(iter(spans_of(event))).trace_id != next(iter(spans_of(other))).trace_id
+
+
+@given(st.one_of(st.text(), st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False)))
+def test_any_value_survives_the_wire(value: Value) -> None:
+    """Texts, signs, large numbers: what a collector reads is what was told, and of the same kind."""
+    ((kind, found),) = read(_value(value, lambda text: text), ANY).items()
+    assert found == value
+    assert kind == {str: "s", bool: "b", int: "i", float: "d"}[type(value)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
+import subprocess
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -49,6 +51,9 @@ from jurymast.testing.clock import FakeClock
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "a-token-of-good-length"
 START = datetime(2026, 3, 2, 12, tzinfo=UTC)
+RULES = ROOT / "deploy/prometheus/alerts.yml"
+MATCHED_NUMBER = re.compile(r"(?:^|[\s(])\d[\d.]* *[-+*/] *(?:on|ignoring)\b")
+"""PromQL matches vectors with vectors: after a number it is an error of syntax."""
 NAME = re.compile(r"\bjurymast_[a-z0-9_]+")
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -198,14 +203,30 @@ async def test_boards_and_rules_ask_for_what_there_is(tmp_path: Path) -> None:
     async with bot(tmp_path):
         text = Meter(tmp_path).text()
     exposed = {name for name, _ in samples(text)} | {"jurymast_simulated"}
-    board = json.loads((ROOT / "deploy/grafana/jurymast.json").read_text())
-    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
-    (group,) = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text())["groups"]
+    asked = board_questions()
+    (group,) = yaml.safe_load(RULES.read_text())["groups"]
     assert all(rule["annotations"]["summary"] and rule["labels"]["severity"] for rule in group["rules"])
     asked += [rule["expr"] for rule in group["rules"]]
     used = set(NAME.findall(" ".join(asked)))
     assert len(used) > 15
     assert used <= exposed
+    assert not [expression for expression in asked if MATCHED_NUMBER.search(expression)]
+
+
+def board_questions() -> list[str]:
+    board = json.loads((ROOT / "deploy/grafana/jurymast.json").read_text())
+    return [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="no Prometheus here")
+def test_prometheus_understands_boards_and_rules(tmp_path: Path) -> None:
+    """Its own tool reads every expression, and rules fire and keep quiet as alerts_test.yml says."""
+    recorded = [{"record": f"q{n}", "expr": text} for n, text in enumerate(board_questions())]
+    board = tmp_path / "board.yml"
+    board.write_text(json.dumps({"groups": [{"name": "board", "rules": recorded}]}))
+    for words in (["check", "rules", board, RULES], ["test", "rules", RULES.with_name("alerts_test.yml")]):
+        done = subprocess.run(["promtool", *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_file_of_the_user_is_shown_and_a_bad_one_left_out(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import pytest
 from jurymast.domain.provider import Route
 from jurymast.domain.status import EmergencyMode
 from jurymast.lab.sim.invariants import Rules
-from jurymast.lab.sim.run import Scenario, run
+from jurymast.lab.sim.run import run
+from jurymast.lab.sim.scenario import Scenario
 from jurymast.policy import choosing, failover
 from jurymast.policy.facts import ModeMoved
 from jurymast.policy.failover import Failover

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from jurymast.lab.sim.invariants import Rules
-from jurymast.lab.sim.run import Scenario, build
+from jurymast.lab.sim.run import build
+from jurymast.lab.sim.scenario import Scenario
 from jurymast.lab.sim.till import DAY_SECS, Till
 
 

@@ -94,7 +94,7 @@ def test(contact: str | None, config_file: Path | None, as_json: bool) -> None:
       jurymast alerts test --config bot.toml
       jurymast alerts test phone --config bot.toml --json
     """
-    from jurymast.faces.cli.running import load_config
+    from jurymast.faces.cli.loading import load_config
 
     config = load_config(config_file, data_dir=None, seed=None, weather=None)
     contacts = config.alerts.contacts

@@ -38,7 +38,7 @@ def show(config_file: Path | None, changed: bool, data_dir: Path | None, as_json
     from jurymast.app.config import Config
     from jurymast.app.provenance import host_settings, sourced
     from jurymast.app.settings import load_settings
-    from jurymast.faces.cli.running import read_config_text
+    from jurymast.faces.cli.loading import read_config_text
 
     host = host_settings(data_dir or Path(DATA_DIR)) if config_file is None else None
     if host is None:
@@ -71,7 +71,7 @@ def check(config_file: Path | None, as_json: bool) -> None:
     """
     from jurymast.app.settings_check import Remark, remarks
     from jurymast.faces.cli.gateway import settings_of
-    from jurymast.faces.cli.running import load_config
+    from jurymast.faces.cli.loading import load_config
 
     found: list[Remark] = []
     try:
@@ -114,7 +114,7 @@ def diff(one: Path, other: Path | None, as_json: bool) -> None:
     """
     from jurymast.app.config import Config
     from jurymast.app.settings import describe, load_settings
-    from jurymast.faces.cli.running import read_config_text
+    from jurymast.faces.cli.loading import read_config_text
 
     def values(file: Path) -> dict[str, str]:
         text, source = read_config_text(file)

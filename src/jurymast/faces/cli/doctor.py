@@ -35,7 +35,7 @@ def doctor(config_file: Path | None, spend: bool, data_dir: Path | None, as_json
     from jurymast.app.doctor import Health, examine
     from jurymast.app.telegram_api import reached
     from jurymast.app.trials import answers, ports
-    from jurymast.faces.cli.running import load_config
+    from jurymast.faces.cli.loading import load_config
 
     config = load_config(config_file, data_dir=data_dir, seed=None, weather=None)
     clock = SystemClock()

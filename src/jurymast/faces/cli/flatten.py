@@ -43,7 +43,7 @@ def flatten(yes: bool, reason: str, config_file: Path | None, data_dir: Path | N
     Orders are immediate-or-cancel and reduce-only, in bounded slices; what finds no buyer is kept and tried
     again. A running bot does it; without one it is done here, with the exchange of --config.
     """
-    from jurymast.faces.cli.running import load_config
+    from jurymast.faces.cli.loading import load_config
 
     config = load_config(config_file, data_dir=data_dir, seed=None, weather=False)
     control = control_of(config.data_dir)

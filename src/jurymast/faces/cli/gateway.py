@@ -43,7 +43,7 @@ def gateway(
       jurymast gateway
       jurymast gateway --config bot.toml --port 9000
     """
-    from jurymast.faces.cli.running import load_config
+    from jurymast.faces.cli.loading import load_config
 
     config = load_config(config_file, data_dir=data_dir, seed=seed, weather=weather)
     section = replace(

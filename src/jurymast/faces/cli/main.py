@@ -88,9 +88,10 @@ def run(
     from jurymast.app.config import Config
     from jurymast.app.reload import SettingsFile
     from jurymast.faces.cli import running
+    from jurymast.faces.cli.loading import load_config
 
     def load() -> Config:
-        return running.load_config(config_file, data_dir=data_dir, seed=seed, weather=weather)
+        return load_config(config_file, data_dir=data_dir, seed=seed, weather=weather)
 
     settings = load()
     file = None if config_file is None else SettingsFile(config_file, load)

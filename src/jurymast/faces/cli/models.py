@@ -33,7 +33,7 @@ def models(config_file: Path | None, check: bool, data_dir: Path | None, as_json
     """
     from jurymast.app.clock import SystemClock
     from jurymast.app.model_table import asked, remembered, table
-    from jurymast.faces.cli.running import load_config
+    from jurymast.faces.cli.loading import load_config
 
     config = load_config(config_file, data_dir=data_dir, seed=None, weather=None)
     clock = SystemClock()

@@ -159,7 +159,7 @@ def _place(options: Options) -> tuple[Host, Credentials]:
     if options.key_id is not None and options.key_file is not None:
         return host, Credentials(environment, Signer.from_file(options.key_id, options.key_file))
     if options.config_file is not None:
-        from jurymast.faces.cli.running import load_config
+        from jurymast.faces.cli.loading import load_config
 
         config = load_config(options.config_file, data_dir=None, seed=None, weather=None)
         known = config.exchange.keys.get(environment)

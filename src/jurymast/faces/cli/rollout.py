@@ -163,7 +163,7 @@ def back(phase: str | None, reason: str, config_file: Path | None, data_dir: Pat
 
 def _open(config_file: Path | None, data_dir: Path | None) -> tuple[Config, RolloutFile]:
     from jurymast.app.rollout import RolloutFile
-    from jurymast.faces.cli.running import load_config
+    from jurymast.faces.cli.loading import load_config
 
     config = load_config(config_file, data_dir=data_dir, seed=None, weather=None)
     return config, RolloutFile(config.data_dir)

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import click
 
 from jurymast.app.clock import SystemClock
-from jurymast.app.config import Config, embedded_toml
+from jurymast.app.config import Config
 from jurymast.app.demo import Demo, DemoReport, Phase
 from jurymast.app.reload import SettingsFile
-from jurymast.app.settings import load_settings
 from jurymast.app.supervisor import Supervisor
 from jurymast.app.watchdog import companion, outlives_the_bot
 from jurymast.app.wiring import Bot, build
-from jurymast.domain.errors import ConfigError, JurymastError, PortTaken
+from jurymast.domain.errors import JurymastError, PortTaken
 from jurymast.domain.events import (
     CycleFinished,
     Event,
@@ -41,34 +37,6 @@ NOISE = (MarketScreened, ProbeSent, RouteChanged)
 """Kinds that fill the journal and not the screen."""
 DEMO_NOISE = (*NOISE, TradeDeclined, OrderChanged)
 DEMO_PACE_SECS = 1.5
-
-
-def read_config_text(config_file: Path | None) -> tuple[str, str]:
-    """Text and name of a configuration, the built-in one without a file. Raises ConfigError."""
-    if config_file is None:
-        return embedded_toml(), "the built-in configuration"
-    try:
-        return config_file.read_text(encoding="utf-8"), str(config_file)
-    except OSError as error:
-        raise ConfigError(f"{config_file} can't be read: {error.strerror}. Nothing was started.") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{config_file} is not UTF-8 text. Nothing was started.") from error
-
-
-def load_config(
-    config_file: Path | None, *, data_dir: Path | None, seed: int | None, weather: bool | None
-) -> Config:
-    """The configuration of a run: file or built-in, environment, then the command line."""
-    text, source = read_config_text(config_file)
-    config = load_settings(Config, text, source=source, environ=os.environ)
-    bot, lab = config.bot, config.lab
-    if data_dir is not None:
-        bot = replace(bot, data_dir=str(data_dir))
-    if seed is not None:
-        bot = replace(bot, seed=seed)
-    if weather is not None:
-        lab = replace(lab, weather=weather)
-    return replace(config, bot=bot, lab=lab)
 
 
 def run_bot(

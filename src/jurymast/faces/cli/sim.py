@@ -14,7 +14,7 @@ import click
 from jurymast.faces.cli.options import json_option
 
 if TYPE_CHECKING:
-    from jurymast.lab.sim.run import Scenario
+    from jurymast.lab.sim.scenario import Scenario
 
 POLICIES = ("jurymast", "single", "sequential", "simple-breaker", "oracle")
 SEEDS_MAX = 100_000
@@ -84,7 +84,8 @@ def sim(
       jurymast sim --policy oracle --json
     """
     from jurymast.lab.sim.report import figures, table
-    from jurymast.lab.sim.run import Scenario, run
+    from jurymast.lab.sim.run import run
+    from jurymast.lab.sim.scenario import Scenario
     from jurymast.lab.sim.tally import Tally
     from jurymast.lab.sim.trace import read_trace
 

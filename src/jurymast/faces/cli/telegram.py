@@ -29,7 +29,7 @@ def telegram(config_file: Path, data_dir: Path | None) -> None:
       jurymast telegram --config bot.toml
     """
     from jurymast.domain.errors import ConfigError
-    from jurymast.faces.cli.running import load_config
+    from jurymast.faces.cli.loading import load_config
 
     config = load_config(config_file, data_dir=data_dir, seed=None, weather=None)
     if config.telegram.missing:

@@ -25,7 +25,7 @@ def watchdog(config_file: Path | None, data_dir: Path | None, silence: float | N
     whose own one was killed. It never places an order. Exit code 6: it fired, and nothing rests any more.
     """
     from jurymast.app.watchdog import Outcome, watch
-    from jurymast.faces.cli.running import load_config
+    from jurymast.faces.cli.loading import load_config
 
     config = load_config(config_file, data_dir=data_dir, seed=None, weather=None)
     if silence is not None:

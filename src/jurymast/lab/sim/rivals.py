@@ -14,18 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from jurymast.domain.decision import AbstainReason, Rung
 from jurymast.domain.provider import Tier
 from jurymast.lab.sim.places import Place
+from jurymast.lab.sim.scenario import Scenario
 from jurymast.lab.sim.shell import DEADLINE_SECS
 from jurymast.lab.sim.tally import Part, Tally
 from jurymast.lab.sim.windows import Window
 from jurymast.lab.sim.world import World
-
-if TYPE_CHECKING:
-    from jurymast.lab.sim.run import Scenario
 
 ATTEMPT_SECS: Final = 25.0
 RESERVE_SECS: Final = 15.0

@@ -5,8 +5,6 @@ from __future__ import annotations
 import gc
 import math
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -16,43 +14,18 @@ from jurymast.lab.sim.climate import YEAR_SECS, made_up
 from jurymast.lab.sim.faults import Schedule
 from jurymast.lab.sim.invariants import Rules
 from jurymast.lab.sim.places import Layout, places
+from jurymast.lab.sim.rivals import drive
+from jurymast.lab.sim.scenario import Scenario
 from jurymast.lab.sim.shell import Shell
 from jurymast.lab.sim.tally import Tally, availability
-from jurymast.lab.sim.trace import Trace, replayed
+from jurymast.lab.sim.trace import replayed
 from jurymast.lab.sim.windows import QUIET_PER_YEAR, Window, windows
 from jurymast.lab.sim.world import World
-from jurymast.policy.failover import FailoverSettings
 
 SETTLE_SECS_MAX: Final = 4 * 3_600.0
 """A window is drawn out so much until every route is well again: a latch is probed every hour."""
 BUDGETS: Final[tuple[Micros, ...]] = (100 * USD, 100 * USD, 100 * USD, 5 * USD)
 """One seed in four has a tight day."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """What is simulated. ``trace`` replays a file instead of making trouble up; then nobody interferes."""
-
-    seed: int = 0
-    years: float = 1.0
-    per_minute: float = 1.0
-    clouds: int = 3
-    sticky: bool = False
-    trace: Trace | None = None
-    trace_path: Path | None = None
-    edge_hours: float = 4.0
-    policy: str = "jurymast"
-    every_second: bool = False
-    settings: FailoverSettings = field(default_factory=FailoverSettings)
-
-    @property
-    def command(self) -> str:
-        """The one command that runs this again."""
-        words = ["jurymast sim", f"--seed {self.seed} --seeds 1"]
-        words += [f"--trace {self.trace_path}"] if self.trace else [f"--years {self.years:g}"]
-        words += [f"--rate {self.per_minute:g} --clouds {self.clouds} --edge-hours {self.edge_hours:g}"]
-        words += ["--mode sticky"] if self.sticky else []
-        return " ".join(words)
 
 
 def run(scenario: Scenario) -> Tally:
@@ -78,8 +51,6 @@ def _run(scenario: Scenario) -> Tally:
     if scenario.policy == "jurymast":
         _jurymast(scenario, world, found, tally)
     else:
-        from jurymast.lab.sim.rivals import drive
-
         drive(scenario, world, found, tally)
     tally.per_seed.append(availability(tally))
     return tally
