@@ -16,7 +16,7 @@ from jurymast.app.config import Config
 from jurymast.app.settings import describe
 from jurymast.app.wiring import Bot, cycle_settings, fallback_settings
 from jurymast.domain.errors import ConfigError
-from jurymast.domain.event import SettingsReloaded
+from jurymast.domain.events import SettingsReloaded
 from jurymast.journal.books import SqliteBooks
 
 LOOK_SECS: Final = 1.0

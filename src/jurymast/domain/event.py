@@ -1,4 +1,4 @@
-"""What every fact has, and the one fact that is about the running program itself."""
+"""What every fact has."""
 
 from __future__ import annotations
 
@@ -13,16 +13,3 @@ class Event:
     at: datetime
     decision_id: str | None = None
     ticker: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettingsReloaded(Event):
-    """The settings file has changed while the bot ran.
-
-    ``applied`` are in force from here on, ``waiting`` want a restart; each says the setting, the value before
-    and the new one. ``refused`` says why nothing of it was taken over: the settings of before go on.
-    """
-
-    applied: tuple[str, ...] = ()
-    waiting: tuple[str, ...] = ()
-    refused: str = ""

@@ -2,40 +2,28 @@
 
 Every event has ``at`` (UTC). ``decision_id`` threads the rows of one decision from the question to the
 fill, ``ticker`` those of one market. Adding an optional field is safe; any other change needs a new
-schema version of the journal.
+schema version of the journal. Facts about the running program are in ``operation.py``, and found here too.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from jurymast.domain.decision import Abstain, Attempt, Decision, ForecastRecord
-from jurymast.domain.event import Event as Event  # noqa: PLC0414 (all facts are found here)
-from jurymast.domain.event import SettingsReloaded as SettingsReloaded  # noqa: PLC0414 (all facts are found here)
-from jurymast.domain.money import Centi, Micros
+from jurymast.domain.event import Event as Event
+from jurymast.domain.money import Micros
+from jurymast.domain.operation import AlertTried as AlertTried
+from jurymast.domain.operation import CycleFinished as CycleFinished
+from jurymast.domain.operation import DemandsChanged as DemandsChanged
+from jurymast.domain.operation import FaultInjected as FaultInjected
+from jurymast.domain.operation import RunStarted as RunStarted
+from jurymast.domain.operation import RunStopped as RunStopped
+from jurymast.domain.operation import SettingsReloaded as SettingsReloaded
+from jurymast.domain.operation import WatchdogFired as WatchdogFired
 from jurymast.domain.order import Fill, Order, OrderIntent, Settlement
 from jurymast.domain.provider import ModelNotice, ProviderName, RankedRoute, Route
 from jurymast.domain.rollout import Comparison, Phase
 from jurymast.domain.status import EmergencyMode, ProviderStatus, RouteState, TradingState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunStarted(Event):
-    """A bot started on this journal. ``simulated`` names the parts that are not real."""
-
-    version: str
-    pid: int
-    seed: int
-    exchange: str
-    simulated: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunStopped(Event):
-    """A bot stopped in order. A run without this row ended by a crash or a kill."""
-
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,30 +176,6 @@ class WithdrawalDelayed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DemandsChanged(Event):
-    """The bot took over what people demand: one sentence each, empty when nothing is demanded."""
-
-    serial: int
-    demands: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchdogFired(Event):
-    """The dead man's switch acted on a bot that was silent: taken over from the watchdog's own record.
-
-    ``proven`` says that the list of resting orders was read empty twice.
-    """
-
-    firing_id: str
-    reason: str
-    silent_secs: float
-    count: int
-    tries: int
-    secs: float
-    proven: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ModeChanged(Event):
     """Judgement got better or worse."""
 
@@ -282,15 +246,6 @@ class FailedOver(Event):
     from_route: Route | None
     to_route: Route | None
     reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FaultInjected(Event):
-    """The lab was told to break something (SIMULATED outage), or to mend it."""
-
-    provider: str
-    model: str | None
-    fault: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -423,18 +378,6 @@ class ApiDrifted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlertTried(Event):
-    """A contact was told of troubles, by their causes; or was not: then ``failure`` says why, without an
-    address, and it is tried again later."""
-
-    contact: str
-    causes: tuple[str, ...]
-    tries: int
-    secs: float
-    failure: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EmergencyShadowed(Event):
     """What would have been decided without any provider, beside a decision of one: the last line at work.
 
@@ -463,31 +406,3 @@ class RolloutChanged(Event):
     share_pct: int
     reason: str
     by_hand: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CycleFinished(Event):
-    """Totals of one trading cycle, with the portfolio after it. Money in micro-dollars."""
-
-    cycle: int
-    exchange_time: datetime
-    secs: float
-    scanned: int
-    screened: int
-    decided: int
-    abstained: int
-    orders: int
-    fills: int
-    mode: EmergencyMode
-    state: TradingState
-    cash: Micros
-    equity: Micros
-    realized_pnl: Micros
-    open_positions: int
-    resting_orders: int
-    ai_cost: Micros
-    contracts_held: Centi = 0
-    providers: dict[str, str] | None = None
-    active_route: str = ""
-    day_equity: Micros = 0
-    """Equity when the exchange's day began: what the day's loss is counted from."""
