@@ -213,6 +213,7 @@ async def test_a_collector_that_is_away_costs_spans_and_says_so(monkeypatch: pyt
         resource = {each["key"]: each["value"] for each in told["resource"]["attributes"]}
         assert resource["jurymast.traces_lost"] == {"i": 1}
         assert made.spans[0]["status"] == {"code": 2, "message": "all_providers_failed"}
+        assert "jurymast.simulated" not in facts(made.spans[0]), "nobody answered: it is not known"
     tracer = Tracer(TracesSection("http://127.0.0.1:9"), LoopClock(), Redactor(None))
     for _ in range(WAITING_MAX + 7):
         tracer.saw(decided(START))
