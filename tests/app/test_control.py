@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jurymast.app.clock import SystemClock
-from jurymast.app.control import CONTROL, HALT, ControlFile
+from jurymast.app.control import CONTROL, HALT, LOCK, ControlFile
 from jurymast.domain.errors import ControlUnwritable
 from jurymast.domain.provider import ProviderName
 from jurymast.domain.status import EmergencyMode, TradingState
@@ -164,3 +165,39 @@ class TestFullDisk:
         (tmp_path / "file").write_text("")
         with pytest.raises(ControlUnwritable, match="NOT HALTED"):
             ControlFile(tmp_path / "file", FakeClock()).halt("x")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+class TestRoot:
+    def test_what_root_demands_is_the_bots_to_read_and_to_change(self, tmp_path: Path) -> None:
+        """Under the strictest umask halt, resume and pause leave the directory's owner every file."""
+        nobody = 65_534
+        os.chown(tmp_path, nobody, nobody)
+        old = os.umask(0o077)
+        try:
+            writer = control(tmp_path)
+            writer.halt("storm")
+            halted_by = (tmp_path / HALT).stat().st_uid
+            writer.resume("over")
+            writer.floor(PAUSE)
+        finally:
+            os.umask(old)
+        owners = {path.name: path.stat().st_uid for path in tmp_path.iterdir()}
+        assert owners == {CONTROL: nobody, LOCK: nobody}
+        assert halted_by == nobody
+
+    def test_a_link_in_the_way_is_not_followed(self, tmp_path: Path) -> None:
+        """Whoever owns the directory can't have root write or give away what lies elsewhere."""
+        outside = tmp_path / "outside"
+        outside.write_text("root's own")
+        place = tmp_path / "data"
+        place.mkdir()
+        os.chown(place, 65_534, 65_534)
+        (place / f".{CONTROL}.{os.getpid()}").symlink_to(outside)
+        (place / LOCK).symlink_to(outside)
+        with pytest.raises(ControlUnwritable):
+            control(place).floor(PAUSE)
+        (place / LOCK).unlink()
+        control(place).floor(PAUSE)
+        assert outside.read_text() == "root's own"
+        assert outside.stat().st_uid == 0

@@ -26,7 +26,7 @@ from history_world import ROUTE, abstained, cycle, decided, provider_is, started
 from jurymast.app import alerts, live
 from jurymast.app.alerts import AlertState, Delivery
 from jurymast.app.live import Live
-from jurymast.domain.decision import Attempt, Rung
+from jurymast.domain.decision import AbstainReason, Attempt, Rung
 from jurymast.domain.events import Event
 from jurymast.domain.money import USD
 from jurymast.domain.provider import ProviderName
@@ -129,6 +129,9 @@ async def test_prometheus_reads_what_has_happened_and_how_it_is(tmp_path: Path) 
     assert value(text, "up") == 1
     assert value(text, "decisions_total", rung="failover") == 1
     assert value(text, "abstentions_total", reason="all_providers_failed") == 1
+    # What has not happened yet is told as 0: the first time would be lost on Prometheus otherwise.
+    assert {value(text, "decisions_total", rung=rung) for rung in Rung} == {0, 1}
+    assert {value(text, "abstentions_total", reason=reason) for reason in AbstainReason} == {0, 1}
     assert value(text, "provider_requests_total", provider="xai", outcome="failed") == 2
     assert value(text, "provider_cost_dollars_total", provider="xai") == pytest.approx(0.003)
     assert value(text, "provider_answer_duration_seconds_count", provider="xai") == 2

@@ -1,4 +1,8 @@
-"""Small files that are whole or not there, whatever happens while they are written."""
+"""Small files that are whole or not there, whatever happens while they are written.
+
+What root makes in somebody's directory belongs to its owner: a `halt` or `resume` given as root must not lock
+the bot out of its own demands.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,8 @@ def replace_file(path: Path, body: bytes, *, durable: bool = True) -> None:
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with aside.open("wb") as file:
+        aside.unlink(missing_ok=True)
+        with os.fdopen(_made(aside), "wb") as file:
             file.write(body)
             file.flush()
             if durable:
@@ -43,9 +48,25 @@ def stamp(path: Path) -> Stamp:
 @contextmanager
 def taking_turns(lock: Path) -> Iterator[None]:
     """Writers one after the other, by a lock that the kernel drops when its holder dies. Raises OSError."""
-    handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        handle = _made(lock)
+    except FileExistsError:
+        handle = os.open(lock, os.O_RDWR | os.O_NOFOLLOW)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
+
+
+def _made(path: Path) -> int:
+    """A handle of a new file, by no link that somebody has put there. Raises OSError, FileExistsError too."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+    try:
+        if os.geteuid() == 0:
+            owner = path.parent.stat()
+            os.fchown(handle, owner.st_uid, owner.st_gid)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle

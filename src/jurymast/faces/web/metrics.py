@@ -17,6 +17,7 @@ from typing import Final
 from jurymast import __version__
 from jurymast.app import alerts, live
 from jurymast.app.live import Live
+from jurymast.domain.decision import AbstainReason, Rung
 from jurymast.domain.errors import JournalError
 from jurymast.domain.events import CycleFinished
 from jurymast.domain.money import USD, Micros
@@ -132,15 +133,17 @@ def _of_totals(whole: Tally) -> Iterator[Family]:
     yield _counter("settlements_total", "Positions paid out.").add(whole.settled)
     yield _counter("failovers_total", "Changes of who answers first.").add(whole.failovers)
     yield _gauge("settled_pnl_dollars", "Profit and loss of positions paid out.").add(_usd(whole.pnl))
-    for name, said, label, counts in (
-        ("decisions_total", "Forecasts, by rung of the ladder of judgement.", "rung", whole.rungs),
-        ("abstentions_total", "Explicit non-decisions, by reason.", "reason", whole.abstained),
-        ("mode_seconds_total", "Time in each mode.", "mode", whole.modes),
-        ("trading_state_seconds_total", "Time in each trading state.", "state", whole.states),
+    for name, said, label, words, counts in (
+        ("decisions_total", "Forecasts, by rung of the ladder of judgement.", "rung", Rung, whole.rungs),
+        ("abstentions_total", "Explicit non-decisions, by reason.", "reason", AbstainReason, whole.abstained),
+        ("mode_seconds_total", "Time in each mode.", "mode", EmergencyMode, whole.modes),
+        ("trading_state_seconds_total", "Time in each trading state.", "state", TradingState, whole.states),
     ):
         family = _counter(name, said)
-        for key, value in sorted(counts.items()):
-            family.add(value, **{label: str(key)})
+        # Zeros too: Prometheus takes the first value that it sees of a counter for where it began.
+        known = dict.fromkeys(map(str, words), 0) | {str(key): value for key, value in counts.items()}
+        for key, value in sorted(known.items()):
+            family.add(value, **{label: key})
         yield family
     yield from _of_providers(whole)
 
