@@ -6,6 +6,7 @@ Every story runs over real sockets against servers that share nothing with the p
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
@@ -233,6 +234,11 @@ class TestTruth:
             async with asyncio.timeout(10.0):
                 found = await manager.check_provider_health(XAI)
             assert not found.is_healthy
+            record = manager.core.health.of(XAI)[0]
+            if record.sick:
+                doubled = rf"{found.failure}[^:]*: {found.failure}\b"
+                assert not re.match(doubled, record.health.reason), "told once"
+                assert "Error" not in record.health.reason, "in words, not by the name of a class"
             assert found.detail
             await mend(lab, XAI)
             assert (await manager.check_provider_health(XAI)).is_healthy

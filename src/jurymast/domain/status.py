@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jurymast.domain.money import Micros
-from jurymast.domain.provider import FailureKind, ProviderName, Route
+from jurymast.domain.provider import Failure, FailureKind, ProviderName, Route
 from jurymast.domain.word import Word
 
 
@@ -87,6 +87,8 @@ class HealthCheckResult:
     retry_after_secs: float | None = None
     estimated: bool = False
     """Whether ``cost`` is the worst case: the vendor has not told it."""
+    cause: Failure | None = None
+    """The whole of ``failure``, where ``detail`` is only its words."""
 
 
 @dataclass(frozen=True, slots=True)

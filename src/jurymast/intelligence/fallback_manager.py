@@ -321,8 +321,8 @@ class FallbackManager:
         )  # fmt: skip
         failure = None
         if not result.is_healthy:
-            kind = result.failure or FailureKind.MALFORMED
-            failure = Failure(kind, result.detail, retry_after_secs=result.retry_after_secs)
+            kind, words = result.failure or FailureKind.MALFORMED, result.detail
+            failure = result.cause or Failure(kind, words, retry_after_secs=result.retry_after_secs)
         self.core.probed(route, self._clock.monotonic(), failure)
         self._report()
         return result

@@ -186,6 +186,7 @@ class BaseProvider:
                 model=model,
                 detail=str(failure),
                 failure=None if healthy else failure.kind,
+                cause=None if healthy else failure,
                 cost=cost,
                 retry_after_secs=failure.retry_after_secs,
                 estimated=cost > 0 and failure.usage is None,

@@ -182,6 +182,13 @@ _MISSED: Final[Mapping[Stage, str]] = {
 }
 
 
+_IN_WORDS: Final = {
+    "ClientPayloadError": "the reply broke off before its end",
+    "ServerDisconnectedError": "the server hung up without a reply",
+}
+"""What aiohttp says of these is about itself."""
+
+
 class _Reply:
     """A reply whose head has arrived."""
 
@@ -323,6 +330,8 @@ def _open_session(*, trust_env: bool) -> aiohttp.ClientSession:
 
 
 def _describe(error: BaseException) -> str:
-    """The cause in the system's own words where it has some: aiohttp's repeat the address."""
-    number = error.errno if isinstance(error, OSError) else None
-    return f"{type(error).__name__}: {os.strerror(number) if number else error}"[:300]
+    """The cause in plain words, in the system's own where it has some: aiohttp's repeat the address."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    name = type(error).__name__
+    return _IN_WORDS.get(name) or f"{name}: {error}"[:300]
