@@ -48,8 +48,8 @@ FAILOVERS_SHOWN: Final = 12
 EVENTS_SHOWN: Final = 40
 SPANS: Final = {"24h": timedelta(days=1), "7d": timedelta(days=7), "90d": timedelta(days=90)}
 BARS: Final = 60
-PAST_SECS: Final = 20.0
-"""How old the history on a page may be: bars and trends move slowly."""
+PAST_SECS: Final = {"24h": 5.0, "7d": 20.0, "90d": 20.0}
+"""How old the history on a page may be, by its span: the day's money is looked at beside what is left of it."""
 _NOISE: Final = (
     CycleFinished, ForecastNoted, ForecastScored, MarketScreened, ProbeSent, RouteChanged, ShadowAnswered
 )  # fmt: skip
@@ -215,14 +215,14 @@ class Viewer:
 
     def _calibration(self, span: str, now: datetime) -> tuple[dict[str, Any], ...]:
         kept = self._calibrations.get(span)
-        if kept is None or (now - kept[0]).total_seconds() > PAST_SECS:
+        if kept is None or (now - kept[0]).total_seconds() > PAST_SECS[span]:
             rows = tuple(calibration(self.directory, now - SPANS[span], now))
             kept = self._calibrations[span] = now, rows
         return kept[1]
 
     def _past(self, span: str, now: datetime) -> Past:
         kept = self._pasts.get(span)
-        if kept is None or (now - kept[0]).total_seconds() > PAST_SECS:
+        if kept is None or (now - kept[0]).total_seconds() > PAST_SECS[span]:
             kept = self._pasts[span] = now, self._history.past(now - SPANS[span])
         return kept[1]
 
