@@ -49,7 +49,7 @@ EVENTS_SHOWN: Final = 40
 SPANS: Final = {"24h": timedelta(days=1), "7d": timedelta(days=7), "90d": timedelta(days=90)}
 BARS: Final = 60
 PAST_SECS: Final = {"24h": 5.0, "7d": 20.0, "90d": 20.0}
-"""How old the history on a page may be, by its span: the day's money is looked at beside what is left of it."""
+"""How old the history on a page may be, by its span: a day's money is looked at beside what is left of it."""
 _NOISE: Final = (
     CycleFinished, ForecastNoted, ForecastScored, MarketScreened, ProbeSent, RouteChanged, ShadowAnswered
 )  # fmt: skip
