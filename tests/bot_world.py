@@ -12,7 +12,14 @@ import msgspec
 from history_world import cycle, decided, provider_is, started
 from jurymast.app import live
 from jurymast.app.live import Live
-from jurymast.domain.events import Event, FailedOver
+from jurymast.domain.events import (
+    CycleFinished,
+    Event,
+    FailedOver,
+    ModeChanged,
+    OrderIntended,
+    OrderUnresolved,
+)
 from jurymast.domain.provider import ProviderName, Route
 from jurymast.domain.status import (
     EmergencyMode,
@@ -65,3 +72,21 @@ async def bot(directory: Path, reason: str = "503") -> AsyncIterator[SqliteJourn
         yield journal
     finally:
         await journal.close()
+
+
+def trade_of(seen: list[Event]) -> list[str]:
+    """What trading did, without what differs from run to run anyway."""
+    told = []
+    for event in seen:
+        match event:
+            case OrderIntended(intent=i):
+                told.append(f"{i.ticker} {i.action} {i.side} {i.count} {i.limit_price}")
+            case ModeChanged() | FailedOver():
+                told.append(f"{event.at} {event.reason}")
+            case CycleFinished():
+                told.append(f"{event.cycle} {event.decided} {event.abstained} {event.orders} {event.equity}")
+            case OrderUnresolved():
+                told.append("unresolved")
+            case _:
+                pass
+    return told

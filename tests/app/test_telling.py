@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from bot_world import trade_of
 from history_world import cycle
 from jurymast.app import alert_channels, alerts, watchdog
 from jurymast.app.alert_channels import MISSING, Undelivered, address_of, deliver
@@ -29,9 +30,6 @@ from jurymast.domain.events import (
     CycleFinished,
     Event,
     FailedOver,
-    ModeChanged,
-    OrderIntended,
-    OrderUnresolved,
     RunStarted,
 )
 from jurymast.domain.provider import Secret
@@ -246,25 +244,6 @@ async def drive(keeper: AlertKeeper, clock: FakeClock) -> None:
     while keeper._tasks:
         await asyncio.wait(keeper._tasks, timeout=0.02)
         clock.advance(1.0)
-
-
-TRADE = (CycleFinished, OrderIntended, OrderUnresolved, ModeChanged, FailedOver)
-
-
-def trade_of(seen: list[Event]) -> list[str]:
-    """What trading did, without what differs from run to run anyway."""
-    told = []
-    for event in seen:
-        match event:
-            case OrderIntended(intent=i):
-                told.append(f"{i.ticker} {i.action} {i.side} {i.count} {i.limit_price}")
-            case ModeChanged() | FailedOver():
-                told.append(f"{event.at} {event.reason}")
-            case CycleFinished():
-                told.append(f"{event.cycle} {event.decided} {event.abstained} {event.orders} {event.equity}")
-            case _:
-                pass
-    return told
 
 
 async def traded(directory: Path, contacts: dict[str, ContactSection]) -> tuple[list[str], list[Event]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from bot_world import trade_of
 from jurymast.app.clock import SystemClock
 from jurymast.app.config import BotSection, Config, LabSection
 from jurymast.app.control import ControlFile
@@ -23,12 +24,7 @@ from jurymast.app.telegram_api import reached
 from jurymast.app.wiring import build
 from jurymast.domain.errors import ConfigError
 from jurymast.domain.events import (
-    CycleFinished,
     Event,
-    FailedOver,
-    ModeChanged,
-    OrderIntended,
-    OrderUnresolved,
 )
 from jurymast.domain.provider import Secret
 from jurymast.domain.status import TradingState
@@ -41,24 +37,6 @@ from telegram_world import ANN, BOB, EVE, TOKEN, Telegram, config_of, telegram
 WAIT_SECS = 60.0
 OUTPUT_BYTES_MAX = 2**24
 """Of a process, unread: a bot whose output nobody takes stands still."""
-
-
-def trade_of(seen: list[Event]) -> list[str]:
-    """What trading did, without what differs from run to run anyway."""
-    told = []
-    for event in seen:
-        match event:
-            case OrderIntended(intent=i):
-                told.append(f"{i.ticker} {i.action} {i.side} {i.count} {i.limit_price}")
-            case ModeChanged() | FailedOver():
-                told.append(f"{event.at} {event.reason}")
-            case CycleFinished():
-                told.append(f"{event.cycle} {event.decided} {event.abstained} {event.orders} {event.equity}")
-            case OrderUnresolved():
-                told.append("unresolved")
-            case _:
-                pass
-    return told
 
 
 async def traded(directory: Path, chat: Telegram | None, address: str) -> list[str]:
