@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 from aiohttp import web
@@ -60,6 +61,19 @@ async def test_lines_are_whole_however_they_arrive(
     """A line split over packets is one line; line ends are taken off."""
     server.behaviour = stream(*pieces, gap_secs=0.005)
     assert await lines(transport, server.url) == expected
+
+
+async def test_a_name_that_nobody_knows_is_said_so(
+    transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a machine without a network, or a misspelt address, says at first."""
+
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    error = await failure(transport, "http://nowhere.invalid/v1")
+    assert (error.stage, error.sent, error.detail) == (Stage.REFUSED, False, "Name or service not known")
 
 
 async def test_refused_connection_was_not_sent(refused_url: str, transport: AiohttpTransport) -> None:

@@ -332,6 +332,7 @@ def _open_session(*, trust_env: bool) -> aiohttp.ClientSession:
 def _describe(error: BaseException) -> str:
     """The cause in plain words, in the system's own where it has some: aiohttp's repeat the address."""
     if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
+        # Below zero are those of looking a name up, which strerror does not know.
+        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
     name = type(error).__name__
     return _IN_WORDS.get(name) or f"{name}: {error}"[:300]
