@@ -408,7 +408,9 @@ async def test_the_doctor_says_whether_somebody_would_be_told(tmp_path: Path) ->
 
     assert (await row({})).health is Health.WARN
     assert (await row({"phone": ContactSection()})).health is Health.FAIL
-    assert (await row({"phone": at("http://127.0.0.1:9/x")})).health is Health.OK
+    untried = await row({"phone": at("http://127.0.0.1:9/x")})
+    assert untried.health is Health.OK
+    assert "nothing was sent yet" in untried.finding
     async with bot_telling(tmp_path, FakeClock(), {"phone": at(refusing())}) as (_, keeper, _):
         keeper.state = replace(keeper.state, deliveries={"phone": alerts.Delivery(0, 1, "HTTP 500")})
         keeper.look()

@@ -141,7 +141,9 @@ def _alerts(config: Config) -> Check:
         return Check("alerts", Health.WARN, f"{name} was not told: {detail}", "jurymast alerts test")
     if state.faults:
         return Check("alerts", Health.WARN, f"{state.faults} faults of our own in telling", "report this")
-    return Check("alerts", Health.OK, f"{', '.join(contacts)}; the last deliveries arrived")
+    tried = any(each.sent for name, each in state.deliveries.items() if name in contacts)
+    said = "the last deliveries arrived" if tried else "nothing was sent yet: jurymast alerts test"
+    return Check("alerts", Health.OK, f"{', '.join(contacts)}; {said}")
 
 
 async def _known(config: Config, clock: Clock) -> Known:
