@@ -107,6 +107,7 @@ def config_of(directory: Path, contacts: dict[str, ContactSection]) -> Config:
         base,
         bot=BotSection(data_dir=str(directory), seed=3),
         exchange=replace(base.exchange, speed=240.0, tier=UNLIMITED),
+        trading=replace(base.trading, concurrency=1),  # of several, whose answer is first is chance
         lab=LabSection(emulate=True, control_port=0, latency_scale=0.0),
         alerts=AlertsSection(contacts=contacts, open_secs=5.0, close_secs=10.0),
     )
