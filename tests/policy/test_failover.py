@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
+import math
+from random import Random
+
 import pytest
 from policy_world import Bench, spec_of
 
@@ -20,6 +24,7 @@ from jurymast.policy.failover import (
 )
 from jurymast.policy.failures import TREATMENTS
 from jurymast.policy.health import FIRST_TOKEN_FACTOR
+from jurymast.policy.latency import Z90
 from jurymast.policy.limits import HEDGE_TOKENS
 from jurymast.policy.routing import RouteOrder
 from jurymast.policy.walk import Cancel, Walk
@@ -219,6 +224,34 @@ class TestLearntMeanwhile:
         assert bench.asked(bench.ask()) == [OPENAI]
         bench.answer(silent, secs=0.0)
         assert bench.asked(bench.ask()) == [XAI]
+
+    def test_several_without_a_word_are_silence_before_any_is_overdue(self) -> None:
+        """Together they have waited longer than chance explains; a single word of any ends it."""
+        bench = Bench(*CLOUDS)
+        bench.answers(10)
+        walks = [bench.ask() for _ in range(4)]
+        overdue_at = walks[0].wake_at
+        bench.now += bench.record(XAI).latency(0).quantile(Z90)
+        assert bench.now < overdue_at
+        assert bench.asked(bench.ask()) == [OPENAI]
+        bench.answer(walks[3], secs=0.0)
+        assert bench.asked(bench.ask()) == [XAI]
+
+    @pytest.mark.parametrize(("every_secs", "most"), [(20.0, 0.005), (1.0, 0.02), (0.2, 0.02)])
+    def test_chance_seldom_looks_like_silence(self, every_secs: float, most: float) -> None:
+        """A well route, whose answers take a lognormal time, is left alone however many are out at once."""
+        dice, bench = Random(5), Bench(spec_of(XAI, max_concurrent=100))
+        record, due, turned_away = bench.record(XAI), list[tuple[float, int, Walk]](), 0
+        for question in range(3_000):
+            bench.now += dice.expovariate(1 / every_secs)
+            while due and due[0][0] <= bench.now:
+                at, _, walk = heapq.heappop(due)
+                if walk.ended is None:
+                    bench.core.answered(walk, next(iter(walk.in_flight)), at)
+            turned_away += record.silent(bench.now)
+            secs = dice.lognormvariate(math.log(5.0), 0.5)
+            heapq.heappush(due, (bench.now + secs, question, bench.ask()))
+        assert turned_away / 3_000 < most
 
     @pytest.mark.parametrize("kind", [FailureKind.BUSY, FailureKind.TIMEOUT, FailureKind.STALLED])
     def test_silence_is_not_broken_by_more_silence(self, kind: FailureKind) -> None:

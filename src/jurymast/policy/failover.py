@@ -35,7 +35,7 @@ from jurymast.policy.deadline import FLOOR_SHARE, LAST_FACTOR, WorkSettings, att
 from jurymast.policy.detector import DetectorSettings
 from jurymast.policy.facts import ActiveMoved, Fact, ModeMoved, ShareMoved
 from jurymast.policy.failures import TREATMENTS, FailureScope
-from jurymast.policy.health import Dice, FleetHealth, Record
+from jurymast.policy.health import Dice, FleetHealth, Record, Sent
 from jurymast.policy.judges import Thinking, Trading
 from jurymast.policy.ladder import Capacity, Ladder, LadderSettings
 from jurymast.policy.limits import (
@@ -49,7 +49,7 @@ from jurymast.policy.limits import (
 from jurymast.policy.restart import NOTHING_EARLIER, Earlier
 from jurymast.policy.routing import RouteOrder, RouteSpec
 from jurymast.policy.shadows import Shadows
-from jurymast.policy.walk import Cancel, Ended, Quote, Send, Sent, Walk
+from jurymast.policy.walk import Cancel, Ended, Quote, Send, Walk
 
 PRIOR_SHARE: Final = 0.25
 """Before any answer a route is expected to take this share of the longest attempt."""
@@ -383,8 +383,8 @@ class Failover:
         usual_secs = latency.q99_secs if record.health.state is RouteState.HEALTHY else latency.q95_secs
         overdue_secs = min(max(usual_secs, work.hedge_secs_min), timeout_secs * HEDGE_SHARE_MAX)
         self._attempts += 1
-        self.health.sent(record, self._attempts, now, overdue_secs)
-        walk.in_flight[self._attempts] = Sent(record, now, now + overdue_secs, hedge)
+        sent = walk.in_flight[self._attempts] = Sent(record, now, now + overdue_secs, latency, hedge)
+        self.health.sent(self._attempts, sent, now)
         walk.asked.append(record)
         first_token_secs = record.first_token_limit(timeout_secs, work.attempt_secs_max * FLOOR_SHARE)
         walk.commands.append(Send(self._attempts, record.route, timeout_secs, first_token_secs, more_output))

@@ -10,8 +10,11 @@ Who shares evidence (:class:`jurymast.policy.failures.FailureScope`)
 A refused key, model or request that was welcome within the hour is their fault until it lasts: it
 counts as a plain failure and latches nothing (for a bad request, from the third alike in a row).
 
-Work is counted when it is sent. A route that has said nothing since a request became overdue is *silent*:
-nothing more is sent to it while another can answer, long before any time-out.
+Work is counted when it is sent. A route that has said nothing for longer than chance explains is *silent*:
+nothing more is sent to it while another can answer, long before any time-out. Silence is judged by one
+request, which is overdue, or by the oldest few together: the chance that all of them are still out is the
+product of theirs, and as that of a well route is a supermartingale (Ville 1939), a limit of one in a hundred
+mistakes at most one spell without a word in a hundred, however often it is looked at.
 
 State only; no clock, no dice: ``now`` is monotonic seconds, ``dice`` gives numbers in [0, 1).
 """
@@ -22,6 +25,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from operator import attrgetter
 from typing import Final
 
@@ -75,6 +79,9 @@ IMPATIENT_SHARE: Final = 0.3
 WELCOME_SECS: Final = 3_600.0
 """A refusal on a route that answered within this time may be spurious."""
 ALIKE_MIN: Final = 3
+SILENCE_CHANCE: Final = 0.01
+SILENT_TOGETHER: Final = 8
+"""Requests that are judged together: more would condemn a route for being slower than it was."""
 PACE_SECS: Final = 60.0
 PROMPT_CLASSES: Final = 4
 _PROMPT_CLASS_BYTES: Final = (4_000, 16_000, 64_000)
@@ -83,6 +90,25 @@ UNTRIED: Final = RouteHealth()
 
 Dice = Callable[[], float]
 _SAMPLES: Final = attrgetter("samples")
+
+
+@dataclass(slots=True)
+class Sent:
+    """An attempt under way. Times are monotonic seconds."""
+
+    record: Record
+    at: float
+    overdue_at: float
+    latency: Latency
+    """How long such prompts usually take there."""
+    hedge: bool = False
+    hedged: bool = False
+    overdue_secs: float | None = None
+    """Set while it waits for money: how long its route may be silent once it has left."""
+
+    @property
+    def waits_for(self) -> str:
+        return "no answer in time" if self.overdue_secs is None else "waited for AI money"
 
 
 @dataclass(slots=True, eq=False)
@@ -96,8 +122,8 @@ class Record:
     first_token: Latency
     health: RouteHealth = UNTRIED
     siblings: tuple[Record, ...] = ()
-    in_flight: dict[int, float] = field(default_factory=dict)
-    """When each attempt under way becomes overdue, by attempt."""
+    in_flight: dict[int, Sent] = field(default_factory=dict)
+    """Attempts that have left, the earliest first."""
     last_seen_at: float = -math.inf
     heard_at: float = -math.inf
     """When anything last came back from it, be it a refusal."""
@@ -134,7 +160,7 @@ class Record:
         return len(self.in_flight) >= int(self.concurrency.allowed)
 
     def silent(self, now: float) -> bool:
-        """Whether a request is overdue and nothing has come back since.
+        """Whether nothing has come back for longer than chance explains.
 
         After one was given up for its silence the next one goes alone, until something comes back.
         """
@@ -142,8 +168,19 @@ class Record:
             return False
         if self.mute_at > self.heard_at:
             return True
-        overdue_at = next(iter(self.in_flight.values()))
-        return now >= overdue_at > self.heard_at
+        oldest = next(iter(self.in_flight.values()))
+        if oldest.overdue_at > self.heard_at and now >= oldest.overdue_at:
+            return True
+        return len(self.in_flight) > 1 and self._chance_of_silence(now) <= SILENCE_CHANCE
+
+    def _chance_of_silence(self, now: float) -> float:
+        """How likely the oldest few requests that are out would all have been so since the last word."""
+        chance = 1.0
+        for sent in islice(self.in_flight.values(), SILENT_TOGETHER):
+            chance *= sent.latency.share_beyond(now - sent.at)
+            if sent.at < self.heard_at:
+                chance /= sent.latency.share_beyond(self.heard_at - sent.at)
+        return chance
 
     def latency(self, prompt_class: int) -> Latency:
         """Its latency for such prompts; that of the best-known class when this one is new."""
@@ -209,9 +246,10 @@ class FleetHealth:
 
     # What happens to routes
 
-    def sent(self, record: Record, attempt: int, now: float, overdue_secs: float) -> None:
-        """A request leaves. It is overdue after ``overdue_secs``."""
-        record.in_flight[attempt] = now + overdue_secs
+    def sent(self, attempt: int, sent: Sent, now: float) -> None:
+        """A request leaves."""
+        record = sent.record
+        record.in_flight[attempt] = sent
         record.pace = self._pace(record, now) + 1.0
         record.paced_at = now
         record.served += 1.0 / record.spec.weight

@@ -26,6 +26,8 @@ SAMPLES_SURE: Final = 8
 SIGMA_MIN: Final = 0.2
 _REFRESH: Final = 8
 _RESCALE_AT: Final = 1e12
+BEYOND_MIN: Final = 1e-6
+"""No tail is known further than so."""
 
 Z50: Final = 0.0
 Z90: Final = 1.2816
@@ -78,9 +80,9 @@ class Latency:
         return math.exp(self._log_median + z * self._sigma)
 
     def share_beyond(self, secs: float) -> float:
-        """Share of answers that are expected to take longer than so many seconds, 0 to 1."""
+        """Share of answers that are expected to take longer than so many seconds, ``BEYOND_MIN`` to 1."""
         score = (math.log(max(secs, FASTEST_SECS)) - self._log_median) / self._sigma
-        return 0.5 * math.erfc(score / math.sqrt(2.0))
+        return max(0.5 * math.erfc(score / math.sqrt(2.0)), BEYOND_MIN)
 
     def _refresh(self) -> None:
         self._stale = 0

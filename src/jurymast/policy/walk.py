@@ -14,7 +14,7 @@ from typing import TypeAlias
 from jurymast.domain.decision import AbstainReason, Attempt
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import Failure, Route, Usage
-from jurymast.policy.health import Record
+from jurymast.policy.health import Record, Sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +40,6 @@ class Cancel:
 
 
 Command: TypeAlias = Send | Cancel
-
-
-@dataclass(slots=True)
-class Sent:
-    """An attempt under way. Times are monotonic seconds."""
-
-    record: Record
-    at: float
-    overdue_at: float
-    hedge: bool = False
-    hedged: bool = False
-    overdue_secs: float | None = None
-    """Set while it waits for money: how long its route may be silent once it has left."""
-
-    @property
-    def waits_for(self) -> str:
-        return "no answer in time" if self.overdue_secs is None else "waited for AI money"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +105,7 @@ class Walk:
         sent = self.in_flight[attempt]
         if sent.overdue_secs is not None:
             sent.at, sent.overdue_at, sent.overdue_secs = now, now + sent.overdue_secs, None
-            sent.record.in_flight[attempt] = sent.overdue_at
+            sent.record.in_flight[attempt] = sent
 
     def answered(self, sent: Sent, secs: float, cost: Micros, usage: Usage | None) -> None:
         """Note the attempt that was answered."""

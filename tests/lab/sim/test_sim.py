@@ -69,6 +69,13 @@ def test_a_day_of_total_trouble_is_safe() -> None:
     assert sum(tally.windows.answered.values()) > 0
 
 
+def test_a_span_without_any_trouble_is_told_as_such() -> None:
+    """Nothing was met, nothing failed and nothing was proven."""
+    facts = simulated("--seeds", "1", "--years", "0.001")
+    assert (facts["incidents"], facts["parts"]["incidents"]["decisions"], facts["violations"]) == (0, 0, 0)
+    assert facts["availability_at_least"] == 0.0
+
+
 class TestTheRulesNotice:
     """Each break of the core is seen by the rule that stands for it."""
 

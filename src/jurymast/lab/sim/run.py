@@ -100,8 +100,8 @@ def _jurymast(scenario: Scenario, world: World, found: tuple[Window, ...], tally
     )
     arrivals = Random(f"arrivals {scenario.seed}")
     spacing_secs = 60.0 / scenario.per_minute
-    following = [window.start for window in found[1:]] + [math.inf]
-    for window, next_start in zip(found, following, strict=True):
+    for place, window in enumerate(found, start=1):
+        next_start = found[place].start if place < len(found) else math.inf
         simulate(shell, window, next_start, arrivals, spacing_secs, hands)
     tally.violations.extend(rules.violations)
     tally.trace_hash = shell.trace_hash
