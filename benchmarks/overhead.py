@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from measure import Spread, between, dump, parser, percentile, ratio, show, version
 
@@ -26,7 +27,7 @@ CALLS_MAX = 1_000
 STREAMED_SHARE = 4
 """A streamed call is some times as long, so a round has that many fewer of them."""
 STOP_SECS = 10.0
-QUICK_ROUNDS = 3
+QUICK_ROUNDS = 9
 TITLES = {
     "floor": "aiohttp alone (floor)",
     "provider": "Jurymast: OpenAIProvider alone",
@@ -134,9 +135,12 @@ def _rows(clients: list[Client]) -> Iterator[list[str]]:
 
 
 def _ratios(clients: list[Client]) -> dict[str, float]:
-    """CPU of each client over the floor's, by medians."""
-    floor = Spread.of(clients[0].cpu).median
-    return {client.name: round(Spread.of(client.cpu).median / floor, 2) for client in clients[1:]}
+    """CPU of each client over the floor's in the same round, the median of the rounds."""
+    floor = clients[0].cpu
+    return {
+        client.name: round(median(cpu / least for cpu, least in zip(client.cpu, floor, strict=True)), 2)
+        for client in clients[1:]
+    }
 
 
 def _title(name: str) -> str:

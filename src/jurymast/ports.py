@@ -26,6 +26,7 @@ from jurymast.domain.provider import (
     Usage,
 )
 from jurymast.domain.status import HealthCheckResult
+from jurymast.domain.value import value
 from jurymast.policy.demands import Demands
 from jurymast.policy.ledger import Account, Cap, Hold, Outcome, Payer, Refused
 
@@ -40,7 +41,7 @@ class Clock(Protocol):
     async def sleep(self, secs: float) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TimeLimits:
     """Limits of one HTTP exchange, in seconds. ``total`` bounds everything, a slow drip included."""
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from jurymast.domain.money import Centi, Micros
 from jurymast.domain.provider import FailureKind, ProviderName, Route, Tier
 from jurymast.domain.status import EmergencyMode
+from jurymast.domain.value import value
 from jurymast.domain.word import Word
 
 
@@ -33,7 +34,7 @@ class ResolutionRisk(Word):
     HIGH = "high"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CitedFact:
     """A fact the model relies on, with the evidence item it came from."""
 
@@ -42,7 +43,7 @@ class CitedFact:
     source_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Forecast:
     """Validated beliefs of one model: integer percents with 1 <= low <= probability <= high <= 99."""
 
@@ -91,7 +92,7 @@ class AbstainReason(Word):
     INTERNAL_ERROR = "internal_error"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Attempt:
     """One send to one route, or one route skipped with its reason.
 
@@ -130,7 +131,7 @@ class CachedFrom:
     share: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Weight:
     """What a model's disagreement with the market counts for: mean and standard deviation of its increment.
 
@@ -195,7 +196,7 @@ class ForecastRecord:
     simulated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decision:
     """A usable forecast, who gave it and what it is worth.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jurymast.domain.money import Micros
+from jurymast.domain.value import value
 from jurymast.domain.word import Word
 
 _VERSION = re.compile(r"[-:@](latest|\d{4}|\d{8}|\d{4}-\d\d-\d\d)$")
@@ -131,7 +132,7 @@ def role_of(provider: ProviderName, tier: Tier) -> Role:
     return Role.FAST if tier is Tier.SMALL else Role.STRONG
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Usage:
     """Tokens as billed, whatever the vendor's own way of counting.
 
@@ -146,7 +147,7 @@ class Usage:
     cache_written: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Message:
     """One turn; ``role`` is ``system``, ``user`` or ``assistant``."""
 
@@ -177,7 +178,7 @@ class Verbatim:
     stream: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AIRequest:
     """What is asked, whoever answers.
 
@@ -205,7 +206,7 @@ class AIRequest:
         object.__setattr__(self, "size_bytes", size)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AIResponse:
     """A complete answer: terminal event seen, good finish reason, text present. Not yet validated.
 
@@ -223,12 +224,13 @@ class AIResponse:
     finish_reason: str = "stop"
     simulated: bool = False
     raw: bytes = b""
+    swapped: bool = field(init=False, compare=False)
+    """Whether another model answered than was asked; a dated id of the same model is none."""
 
-    @property
-    def swapped(self) -> bool:
-        """Whether another model answered than was asked; a dated id of the same model is none."""
+    def __post_init__(self) -> None:
         served, asked = self.served_model, self.requested_model
-        return served != asked and bool(served) and not same_model(served, asked)
+        swapped = served != asked and bool(served) and not same_model(served, asked)
+        object.__setattr__(self, "swapped", swapped)
 
 
 class FailureKind(Word):

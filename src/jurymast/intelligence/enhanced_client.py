@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Final, TypeAlias, TypeVar
@@ -21,6 +21,7 @@ from jurymast.domain.market import EvidenceItem, MarketSnapshot
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import AIRequest, AIResponse, Message, ProviderName, Route, Tier
 from jurymast.domain.status import EmergencyMode, SystemStatus
+from jurymast.domain.value import value
 from jurymast.intelligence.emergency import decision_id
 from jurymast.intelligence.fallback_manager import Answered, Emit, FallbackManager, Unanswered
 from jurymast.intelligence.ordering import Ordering, RoutingSettings
@@ -46,7 +47,7 @@ _Answer = TypeVar("_Answer", Decision, Abstain, Decision | Abstain)
 _Outcome: TypeAlias = Answered[_Belief] | Unanswered
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Question:
     """What a decision is about, fixed before anyone is asked."""
 
@@ -117,6 +118,9 @@ class EnhancedAIClient:
         try:
             answer = await self._asked(question, evidence, deadline_secs)
             if isinstance(answer, Decision):
+                if self._second.wanted:
+                    left_secs = deadline_secs - (self._clock.monotonic() - question.started)
+                    answer = await self._second.heard(answer, question.snapshot, evidence, left_secs)
                 self._twins.keep(key, answer)
         finally:
             if begun:
@@ -126,35 +130,17 @@ class EnhancedAIClient:
     async def _asked(
         self, question: _Question, evidence: tuple[EvidenceItem, ...], deadline_secs: float
     ) -> Decision | Abstain:
-        order = self.ordering.of(question.snapshot.market.category)
-        left_secs = deadline_secs - (self._clock.monotonic() - question.started)
-        outcome = await self._ask(question, evidence, left_secs, order)
-        answer = self._concluded(question, outcome, order)
-        if isinstance(answer, Abstain):
-            return answer
-        left_secs = deadline_secs - (self._clock.monotonic() - question.started)
-        return await self._second.heard(answer, question.snapshot, evidence, left_secs)
-
-    async def _ask(
-        self,
-        question: _Question,
-        evidence: tuple[EvidenceItem, ...],
-        deadline_secs: float,
-        order: RouteOrder | None,
-    ) -> _Outcome:
-        source_ids = {item.source_id for item in evidence}
-
-        def validate(response: AIResponse) -> _Belief | Rejected:
-            return parse_forecast(response.content, source_ids)
-
-        return await self.fallback_manager.get_fallback_decision(
-            forecast_request(question.snapshot, evidence),
-            validate,
-            deadline_secs=deadline_secs,
+        snapshot, source_ids = question.snapshot, {item.source_id for item in evidence}
+        order = self.ordering.of(snapshot.market.category)
+        outcome: _Outcome = await self.fallback_manager.get_fallback_decision(
+            forecast_request(snapshot, evidence),
+            lambda response: parse_forecast(response.content, source_ids),
+            deadline_secs=deadline_secs - (self._clock.monotonic() - question.started),
             compare=partial(self._shadowed, question),
-            market=question.snapshot.ticker,
+            market=snapshot.market.ticker,
             order=order,
         )
+        return self._concluded(question, outcome, order)
 
     def get_emergency_decision(self, snapshot: MarketSnapshot) -> Decision | Abstain:
         """What is decided without any model: an opinion of before with its age, or a hold, and why."""
@@ -274,7 +260,8 @@ class EnhancedAIClient:
         weight, instead_of = self.weighing.weigh(
             outcome.route, served, outcome.tier, market.category, swapped=swapped, first=self._first(order)
         )
-        age_secs_max = self.fallback_manager.rules.forecast_age_secs_max
+        mode = self.mode
+        age_secs_max = self.fallback_manager.table[mode].forecast_age_secs_max
         decision = Decision(
             decision_id=question.decision_id,
             ticker=market.ticker,
@@ -283,7 +270,7 @@ class EnhancedAIClient:
             route=outcome.route,
             tier=outcome.tier,
             served_model=served,
-            mode=self.mode,
+            mode=mode,
             cost=outcome.cost,
             secs=now - question.started,
             market_price=question.market_price,

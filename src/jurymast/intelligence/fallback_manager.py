@@ -10,7 +10,6 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, TypeAlias
 
@@ -41,6 +40,7 @@ from jurymast.domain.status import (
     ProviderStatus,
     SystemStatus,
 )
+from jurymast.domain.value import value
 from jurymast.intelligence.alarms import Alarms
 from jurymast.intelligence.beside import ask_beside
 from jurymast.intelligence.emergency import emergency_answer
@@ -74,7 +74,7 @@ Compare: TypeAlias = Callable[[ShadowAnswered, AIResponse, Value, Value], Shadow
 """The bare event, the shadow's response, the answer that counted, the shadow's."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answered(Generic[Value]):
     """A validated answer and where it came from. ``cost`` includes the attempts beside and before it."""
 
@@ -87,7 +87,7 @@ class Answered(Generic[Value]):
     attempts: tuple[Attempt, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Unanswered:
     """No usable answer, and every cause."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +97,7 @@ class ProviderManager:
             self.providers.setdefault(provider.name, provider)
         self.catalogue = catalogue
         self.ratios = tokens.TokenRatios()
+        self._tiers: dict[Route, Tier] = {}
         self.stats: dict[Route, RouteStats] = {route: RouteStats() for route in self.routes()}
         self._clock = clock
         self.purse = purse
@@ -138,7 +139,11 @@ class ProviderManager:
         return max(asked, served, key=list(Tier).index)
 
     def tier(self, route: Route) -> Tier:
-        return self.catalogue.tier(route.model) if route.provider is not ProviderName.LOCAL else Tier.SMALL
+        tier = self._tiers.get(route)
+        if tier is None:
+            small = route.provider is ProviderName.LOCAL
+            tier = self._tiers[route] = Tier.SMALL if small else self.catalogue.tier(route.model)
+        return tier
 
     @property
     def budget(self) -> Account:
@@ -189,7 +194,7 @@ class ProviderManager:
         likely = min(self._at(route).calculate_cost(usage, route.model), worst)
         return likely, worst - likely
 
-    async def hold(
+    def hold(
         self,
         request: AIRequest,
         route: Route,
@@ -197,11 +202,11 @@ class ProviderManager:
         market: str = "",
         strategy: str = "",
         wait_secs: float = 0.0,
-    ) -> Hold:
+    ) -> Awaitable[Hold]:
         """Set aside what a request may cost on a route, waiting up to ``wait_secs`` for others to give theirs
         back. To be handed to :meth:`make_request` at once. ``market`` and ``strategy`` are whose caps count;
         without a strategy it is this bot's own. Raises BudgetSpentError."""
-        return await self.purse.reserve(
+        return self.purse.reserve(
             self._payer(route, market, strategy), self.worst_case(request, route), wait_secs
         )
 

@@ -91,44 +91,67 @@ class Run(Generic[Value]):
         self._tasks: dict[int, asyncio.Task[Any]] = {}
         self.until = math.inf
         self._wake_at = math.inf
-        self._done: asyncio.Future[None] = self._loop.create_future()
+        self._over = False
+        self._error: Exception | None = None
+        self._waiting: asyncio.Future[None] | None = None
+        """The caller, while all that is under way runs beside it."""
 
     async def ended(self) -> None:
         """Carry the walk to its end. A caller that leaves gives it up."""
         self._caller = asyncio.current_task()
         try:
-            self._go_on()
-            while self._own is not None and not self._done.done():
-                await self._attempt_here(self._own)
-            await self._done
+            self._go_on(here=True)
+            while not self._over:
+                if self._own is not None:
+                    await self._attempt_here(self._own)
+                else:
+                    self._waiting = self._loop.create_future()
+                    await self._waiting
         except BaseException:
-            self._core.abandoned(self._walk, self._clock.monotonic())
-            self._carry_out()
+            self._leave()
             raise
+        if self._error is not None:
+            self._leave()
+            raise self._error
 
-    def _go_on(self) -> None:
-        """Carry out what the core wants done now, tell what it found out, and end with the walk."""
+    def _leave(self) -> None:
+        """Give up a walk that has not come to its end."""
+        self._core.abandoned(self._walk, self._clock.monotonic())
+        self._carry_out()
+
+    def _go_on(self, *, here: bool = False) -> None:
+        """Carry out what the core wants done now, tell what it found out, and end with the walk.
+
+        ``here`` says that the caller's own task has nothing else to do.
+        """
         try:
-            self._carry_out()
-            self._report()
+            self._carry_out(here=here)
+            if self._core.facts:
+                self._report()
         except Exception as error:
             self._broken(error)
-        if self._walk.ended is not None and not self._done.done():
-            self._done.set_result(None)
+        if self._walk.ended is not None:
+            self._end()
+
+    def _end(self, error: Exception | None = None) -> None:
+        """Let the caller go, with the first error if there was one."""
+        if not self._over:
+            self._over, self._error = True, error
+            if self._waiting is not None and not self._waiting.done():
+                self._waiting.set_result(None)
 
     def _broken(self, error: Exception) -> None:
         """A defect of ours, or a journal that can't be written: the caller's to know, at once."""
-        if not self._done.done():
-            self._done.set_exception(error)
+        self._end(error)
         if self._own is not None:
             self._give_up(self._own.attempt)
 
-    def _carry_out(self) -> None:
+    def _carry_out(self, *, here: bool = False) -> None:
         walk = self._walk
         for command in walk.take():
             match command:
                 case Send():
-                    if self._own is None and self._caller is asyncio.current_task():
+                    if here and self._own is None:
                         self._own = command
                     else:
                         task = self._loop.create_task(self._attempt_apart(command))
@@ -179,7 +202,7 @@ class Run(Generic[Value]):
             if self._given_up:
                 self._given_up = False
                 caller.uncancel()
-        self._go_on()
+        self._go_on(here=True)
 
     async def _attempt_apart(self, send: Send) -> None:
         await self._attempt(send)
@@ -239,7 +262,7 @@ class Run(Generic[Value]):
         before: list[bytes] = []
 
         def hear(line: bytes, texts: Sequence[str], *, started: bool) -> None:
-            if self._walk.ended is not None or self._done.done():
+            if self._walk.ended is not None or self._over:
                 return
             if self._heard is None and started:
                 self._heard = send.attempt

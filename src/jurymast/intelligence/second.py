@@ -49,6 +49,11 @@ class SecondOpinions:
         self._emit = emit
         self._settings = settings
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody is asked beside at all."""
+        return self._settings.second or self._settings.negate
+
     async def heard(
         self,
         decision: Decision,
@@ -57,9 +62,10 @@ class SecondOpinions:
         left_secs: float,
     ) -> Decision:
         """The decision with what others say beside it, where that is worth its price."""
-        settings, rules = self._settings, self._fallback.rules
+        settings = self._settings
         if decision.cached is not None or left_secs < settings.secs_min:
             return decision
+        rules = self._fallback.rules
         timeout_secs = min(left_secs, self._fallback.settings.work.attempt_secs_max)
         negate = settings.negate and worth_negating(decision, snapshot, rules, settings)
         if not settings.second and not negate:

@@ -21,6 +21,7 @@ from typing import Final, TypeAlias
 from jurymast.domain.decision import Decision, Rung
 from jurymast.domain.market import EvidenceItem, MarketSnapshot
 from jurymast.domain.money import CENT, Micros
+from jurymast.domain.value import value
 from jurymast.intelligence.emergency import decision_id
 from jurymast.ports import Clock
 
@@ -35,7 +36,7 @@ Key: TypeAlias = tuple[str, tuple[EvidenceItem, ...]]
 """What makes two questions the same: title, rules and close as a hash, and the evidence."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Kept:
     decision: Decision
     at: float

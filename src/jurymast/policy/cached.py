@@ -27,6 +27,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from jurymast.domain.decision import AbstainReason, CachedFrom, Decision, Rung
@@ -128,6 +129,7 @@ _PROVIDERS: Final = frozenset({Rung.PRIMARY, Rung.FAILOVER})
 """A small local model's opinion is worth nothing, and replaces none that is."""
 
 
+@lru_cache(maxsize=OPINIONS_MAX)
 def rules_hash(market: Market) -> str:
     """What a forecast was about: it changes with the question, its rules and its close."""
     text = f"{market.title}|{market.rules}|{market.close_time.isoformat()}"

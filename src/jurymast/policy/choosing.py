@@ -69,8 +69,9 @@ def leave_out_small(walk: Walk, tokens: int) -> None:
 
 
 def _penalty(walk: Walk, record: Record, now: float, *, last: bool) -> int:
-    penalty = _SICK if record.sick else 0
-    if record.health.held_until > now:
+    health = record.health
+    penalty = 0 if health.usable else _SICK
+    if health.held_until > now:
         penalty += _HELD
     if record.in_flight:
         penalty += _FULL * record.full + _SILENT * record.silent(now)

@@ -132,11 +132,11 @@ class Failover:
         """Start a decision that must end by ``now + deadline_secs``. ``tokens`` is about what prompt and
         answer take, ``quote`` prices an attempt given up, ``order`` is that of this question where it has one
         of its own, ``first`` goes before its equals while well."""
-        ranked = self.health.ranked(now, order)
+        skipped, ranked = self.health.plan(now).skipped, self.health.ranked(now, order)
         walk = Walk(now, now + deadline_secs, prompt_class, untried=in_order(ranked, first))
         if quote is not None:
             walk.quote = quote
-        if (skipped := self.health.plan(now).skipped) or order is not None:
+        if skipped or order is not None:
             note_skipped(walk, skipped, order)
         if tokens > self.holds_least:
             leave_out_small(walk, tokens)

@@ -89,7 +89,7 @@ def _read(text: str, source_ids: Collection[str]) -> Forecast | ModelAbstained |
 
 def _exact_forecast(text: str, source_ids: Collection[str]) -> Forecast | None:
     """The forecast of an answer that is exactly as asked, None for every other answer."""
-    if type(text) is not str or len(text) > PLAIN_CHARS_MAX or not text.isascii() or "\\u" in text:
+    if type(text) is not str or len(text) > PLAIN_CHARS_MAX or not text.isascii():
         return None  # the decoder takes no subclass of str either, and some clients hand one over
     try:
         answer = _ANSWER.decode(text)
@@ -100,13 +100,12 @@ def _exact_forecast(text: str, source_ids: Collection[str]) -> Forecast | None:
         return None
     if not 1 <= answer.low_pct <= answer.probability_pct <= answer.high_pct <= 99:
         return None
-    # Fields that stand twice or were not asked for get through the decoder, but bring colons of their own.
-    colons = len(FIELDS) + len(_FACT_FIELDS) * len(facts) + answer.would_change_mind.count(":")
     for fact in facts:
         if fact.source_id not in source_ids:
             return None
-        colons += (fact.fact + fact.date + fact.source_id).count(":")
-    if text.count(":") != colons:
+    # Fields that stand twice or were not asked for get through the decoder, but bring colons of their own.
+    more = text.count(":") - len(FIELDS) - len(_FACT_FIELDS) * len(facts)
+    if more and ("\\u" in text or more != _colons(answer)):  # an escape may be of a colon
         return None
     return Forecast(
         probability_pct=answer.probability_pct,
@@ -118,6 +117,12 @@ def _exact_forecast(text: str, source_ids: Collection[str]) -> Forecast | None:
         key_evidence=facts,
         would_change_mind=answer.would_change_mind,
     )
+
+
+def _colons(answer: _Answer) -> int:
+    """Colons in the texts of an answer."""
+    facts = "".join([fact.fact + fact.date + fact.source_id for fact in answer.key_evidence])
+    return (facts + answer.would_change_mind).count(":")
 
 
 def _decode(text: str) -> dict[str, Any]:

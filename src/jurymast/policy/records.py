@@ -90,7 +90,9 @@ class ForecastRecords:
             return prior
         stopped = "" if model in self._trusted else self._stopped.get(model, "")
         weight, whole, lines = self._fit(model, tier)
-        line = lines.get(category.casefold(), whole)
+        line = lines.get(category.casefold(), whole) if lines else whole
+        if line is IDENTITY and not stopped:
+            return weight
         return Weight(weight.mean, weight.sd, weight.events, line.shift, line.slope, stopped)
 
     def harmful(self) -> list[tuple[str, float]]:

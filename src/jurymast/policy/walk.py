@@ -14,10 +14,11 @@ from typing import TypeAlias
 from jurymast.domain.decision import AbstainReason, Attempt
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import Failure, Route, Usage
+from jurymast.domain.value import value
 from jurymast.policy.health import Record, Sent
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Send:
     """Ask ``route`` and report what became of ``attempt`` within ``timeout_secs``.
 
@@ -32,7 +33,7 @@ class Send:
     more_output: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Cancel:
     """Give ``attempt`` up; nothing about it is to be reported any more."""
 
@@ -42,7 +43,7 @@ class Cancel:
 Command: TypeAlias = Send | Cancel
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ended:
     """How a walk ended: ``reason`` None when an attempt was answered."""
 

@@ -143,9 +143,10 @@ class BaseProvider:
         ``first_token_secs`` is counted from the send and replaces the class's share of the time-out; it
         means nothing to a provider that does not stream.
         """
-        started = _now()
+        started = asyncio.get_running_loop().time()
         try:
-            self._check_price(model)
+            if model not in self._priced:
+                self._check_price(model)
             if self._slots.locked():
                 async with asyncio.timeout(SLOT_SHARE * timeout_secs):
                     await self._slots.acquire()
@@ -221,19 +222,14 @@ class BaseProvider:
 
     def _check_price(self, model: str) -> None:
         """Raises ConfigError for a model without a price."""
-        if model not in self._priced:
-            self.calculate_cost(NOTHING_USED, model)
-            self._priced.add(model)
+        self.calculate_cost(NOTHING_USED, model)
+        self._priced.add(model)
 
     async def close(self) -> None:
         """Close the provider's own connections; a transport handed in is its owner's."""
         self._alarms.close()
         if self._own_transport is not None:
             await self._own_transport.close()
-
-    async def _model_id(self, model: str, deadline: float) -> str:  # noqa: ARG002 (the local server is asked)
-        """The id to send for a configured model."""
-        return model
 
     async def _ask(
         self,
@@ -244,15 +240,14 @@ class BaseProvider:
         first_token_secs: float | None,
         tap: Tap | None,
     ) -> AIResponse | Failure:
-        deadline = started + timeout_secs
-        model = await self._model_id(model, deadline)
+        deadline, time = started + timeout_secs, asyncio.get_running_loop().time
         verbatim = request.verbatim is not None
         streamed = self.config.stream if request.verbatim is None else request.verbatim.stream
         try:
             body = self.wire.encode(request, model, stream=streamed)
         except ValueError as error:
             return _unsent(FailureKind.BAD_REQUEST, f"the request can't be encoded: {error}")
-        sent_at = _now()
+        sent_at = time()
         timeout_secs = deadline - sent_at
         # After the first word of a probe only its end is to come: no silence of it says anything.
         idle_secs = timeout_secs if request is PROBE else min(IDLE_SHARE * timeout_secs, IDLE_SECS_MAX)
@@ -290,7 +285,7 @@ class BaseProvider:
             served_model=outcome.served_model or model,
             usage=usage,
             cost=self._cost(outcome, usage, model),
-            latency_secs=_now() - started,
+            latency_secs=time() - started,
             first_token_secs=None if first_token_at is None else first_token_at - sent_at,
             finish_reason=outcome.finish_reason,
             simulated=self.config.simulated or SIMULATED_HEADER in reply.headers,

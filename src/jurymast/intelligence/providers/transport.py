@@ -136,7 +136,8 @@ class _Exchange:
             raise
         finally:
             _EXCHANGE.reset(token)
-        self._wait(Stage.TOTAL_TIMEOUT, limits.total)
+        if self._stage is not Stage.TOTAL_TIMEOUT:
+            self._wait(Stage.TOTAL_TIMEOUT, limits.total)
         return _Reply(self._response, limits.idle, *self._bounds)
 
     async def __aexit__(
@@ -207,7 +208,9 @@ class _Reply:
     async def read(self) -> bytes:
         pieces = []
         self._room = min(self._room, self._line_max)
-        if self._idle_secs is None or self._content.is_eof():  # what has come whole needs no limit
+        if self._content.is_eof():
+            return self._rest()
+        if self._idle_secs is None:
             while piece := await self.piece():
                 pieces.append(piece)
             return b"".join(pieces)
@@ -220,6 +223,16 @@ class _Reply:
         except TimeoutError:
             raise self._idle() from None
         return b"".join(pieces)
+
+    def _rest(self) -> bytes:
+        """What has come whole needs no waiting."""
+        try:
+            pieces = [self._content.read_nowait()]
+            while not self._content.at_eof():  # a compressed body comes in parts
+                pieces.append(self._content.read_nowait())
+        except _errors() as error:
+            raise _cut(error) from error
+        return self._within(b"".join(pieces))
 
     def lines(self) -> AsyncIterator[bytes]:
         return _Lines(self, self._line_max)
@@ -243,7 +256,11 @@ class _Reply:
         try:
             piece = await self._content.readany()
         except _errors() as error:
-            raise TransportError(Stage.CUT, sent=True, detail=_describe(error)) from error
+            raise _cut(error) from error
+        return self._within(piece)
+
+    def _within(self, piece: bytes) -> bytes:
+        """The same, as long as there is room for it."""
         self._room -= len(piece)
         if self._room < 0:
             raise TransportError(Stage.TOO_LARGE, sent=True, detail="the body is larger than allowed")
@@ -327,6 +344,10 @@ def _open_session(*, trust_env: bool) -> aiohttp.ClientSession:
         headers={"user-agent": USER_AGENT},
         trust_env=trust_env,
     )
+
+
+def _cut(error: BaseException) -> TransportError:
+    return TransportError(Stage.CUT, sent=True, detail=_describe(error))
 
 
 def _describe(error: BaseException) -> str:

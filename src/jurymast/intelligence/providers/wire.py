@@ -7,17 +7,18 @@ is a Failure. Unknown extra fields are ignored, wrong types where it matters are
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import msgspec
 
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import AIRequest, Billing, Failure, FailureKind, Format, Secret, Usage
+from jurymast.domain.value import value
 from jurymast.policy.failures import BILLING, classify_body
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Completion:
     """A complete answer. ``usage`` is None when the server kept it to itself; ``billed`` is its own bill."""
 
