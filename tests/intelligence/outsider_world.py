@@ -14,7 +14,7 @@ import json
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from socket import SO_LINGER, SOL_SOCKET
@@ -360,6 +360,7 @@ class Scene:
     client: EnhancedAIClient
     clock: FakeClock
     events: list[Event]
+    asked: int = 0
 
     def __getitem__(self, name: ProviderName) -> Server:
         return self.servers[name]
@@ -367,13 +368,20 @@ class Scene:
     async def ask(self, deadline_secs: float = 10.0) -> Decision | Abstain:
         return await self.client.get_trading_decision(SNAPSHOT, deadline_secs=deadline_secs)
 
+    async def ask_another(self, deadline_secs: float = 10.0) -> Decision | Abstain:
+        """A question that nobody has asked before: of two at once that are the same one would wait."""
+        self.asked += 1
+        market = replace(SNAPSHOT.market, ticker=f"OUT-{self.asked}", title=f"Will figure {self.asked} rise?")
+        snapshot = replace(SNAPSHOT, market=market)
+        return await self.client.get_trading_decision(snapshot, deadline_secs=deadline_secs)
+
     async def ask_at_once(self, count: int, workers: int) -> list[Decision | Abstain]:
         """So many questions by callers who each ask again as soon as they have an answer."""
         left, answers = iter(range(count)), []
 
         async def worker() -> None:
             for _ in left:
-                answers.append(await self.ask())  # noqa: PERF401 (shared by all workers, in order of arrival)
+                answers.append(await self.ask_another())  # noqa: PERF401 (shared by all workers, in order of arrival)
 
         await asyncio.gather(*(worker() for _ in range(workers)))
         return answers

@@ -89,6 +89,21 @@ class TestDeadPrimary:
             probes = [e for e in lab.events if isinstance(e, ProbeSent) and e.route.provider is XAI]
         assert len(probes) <= 8
 
+    @pytest.mark.parametrize("before", [0, 20], ids=["unknown", "known"])
+    @pytest.mark.parametrize("fault", SILENCES)
+    async def test_silence_costs_eight_sends_at_any_pace(self, fault: str, before: int) -> None:
+        """Fifty questions a second, and nobody waits for another's answer, be the silent one known or not."""
+        async with scene(XAI, OPENAI, live=True) as lab:
+            await lab.ask_at_once(before, workers=1)
+            lab[XAI].fault = fault
+            asked = []
+            for _ in range(100):
+                asked.append(asyncio.create_task(lab.ask_another()))
+                await asyncio.sleep(0.02)
+            answers = await asyncio.gather(*asked)
+        assert all(good(answer, OPENAI) for answer in answers)
+        assert lab[XAI].questions - before <= 8
+
     @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
     @pytest.mark.parametrize("fault", [*SILENCES, *CUTS, *LIES])
     async def test_nothing_broken_passes_for_an_answer(self, fault: str, stream: bool) -> None:

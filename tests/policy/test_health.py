@@ -309,9 +309,18 @@ class TestConcurrency:
         first = [bench.asked(bench.ask())[0] for _ in range(3)]
         assert first == [XAI, OPENAI, OPENAI]
 
+    def test_a_route_that_has_never_answered_gets_four_at_once(self) -> None:
+        """If it is dead, no more find out together; each answer lets one more in."""
+        bench = Bench(spec_of(XAI), spec_of(OPENAI))
+        walks = [bench.ask() for _ in range(6)]
+        assert [bench.asked(walk)[0] for walk in walks] == [XAI] * 4 + [OPENAI] * 2
+        bench.answer(walks[0])
+        assert [bench.asked(bench.ask())[0] for _ in range(3)] == [XAI, XAI, OPENAI]
+
     def test_pushback_halves_what_a_route_gets(self) -> None:
         """Overloaded with six under way, it gets three."""
         bench = Bench(spec_of(XAI), spec_of(OPENAI))
+        bench.answers(4)
         walks = [bench.ask() for _ in range(6)]
         bench.fail(walks[0], FailureKind.OVERLOADED)
         assert bench.record(XAI).concurrency.allowed == 3

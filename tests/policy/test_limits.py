@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jurymast.policy.limits import (
+    AT_ONCE_UNKNOWN,
     CUT_BY,
     HEDGE_EARNED,
     HEDGE_TOKENS,
@@ -64,11 +65,22 @@ def test_an_allowance_stays_within_its_bounds(
 
 def test_pushback_halves_what_is_under_way() -> None:
     """A route that pushes back at six requests gets three, however many its bound allows."""
-    concurrency = Concurrency(most=8)
+    concurrency = Concurrency(most=8, allowed=8.0)
     concurrency.pushed_back(6)
     assert concurrency.allowed == 6 * CUT_BY
     concurrency.pushed_back(6)
     assert concurrency.allowed == 3 * CUT_BY
+
+
+def test_what_has_never_been_too_much_doubles_with_each_round() -> None:
+    """A few at first; without any pushback one more for every answer, until its bound."""
+    concurrency, seen = Concurrency(most=16), []
+    while concurrency.allowed < 16:
+        seen.append(concurrency.allowed)
+        for _ in range(int(concurrency.allowed)):
+            concurrency.answered()
+    assert seen == [AT_ONCE_UNKNOWN, 2 * AT_ONCE_UNKNOWN]
+    assert Concurrency(most=2).allowed == 2
 
 
 def test_answers_widen_by_one_per_round() -> None:

@@ -17,6 +17,8 @@ HEDGE_TOKENS: Final = 4.0
 HEDGE_EARNED: Final = 0.05
 """One hedge for twenty requests."""
 CUT_BY: Final = 0.5
+AT_ONCE_UNKNOWN: Final = 4
+"""Requests that a route gets at once before any answer: if it is dead, so many find out together."""
 
 
 @dataclass(slots=True)
@@ -46,22 +48,26 @@ class Allowance:
 
 @dataclass(slots=True)
 class Concurrency:
-    """Requests a route gets at once: halved by pushback, grown by one per round of answers (AIMD)."""
+    """Requests a route gets at once: a few at first, doubled by each round of answers (slow start); halved by
+    pushback, and from then on grown by one per round (AIMD)."""
 
     most: int
     allowed: float = 0.0
+    warned: bool = False
+    """Whether it has ever been too much."""
 
     def __post_init__(self) -> None:
-        self.allowed = self.allowed or float(self.most)
+        self.allowed = self.allowed or float(min(self.most, AT_ONCE_UNKNOWN))
 
     def pushed_back(self, in_flight: int) -> None:
         """The route said it is overloaded with so many under way."""
-        self.allowed = max(1.0, min(self.allowed, float(in_flight)) * CUT_BY)
+        self.allowed, self.warned = max(1.0, min(self.allowed, float(in_flight)) * CUT_BY), True
 
     def start_over(self) -> None:
         """A route that comes back from an outage begins with one at a time."""
-        self.allowed = 1.0
+        self.allowed, self.warned = 1.0, True
 
     def answered(self) -> None:
         if self.allowed < self.most:
-            self.allowed = min(float(self.most), self.allowed + 1.0 / self.allowed)
+            grown = 1.0 / self.allowed if self.warned else 1.0
+            self.allowed = min(float(self.most), self.allowed + grown)
