@@ -3,8 +3,8 @@
 Kept is a histogram of logarithmic buckets in which old samples fade: by count (some two hundred matter)
 and by time (half as much an hour later). Quantiles are those of a lognormal through the histogram's
 median and its 90th percentile: up to a tenth of stalled requests so leaves the 99th percentile where the
-healthy ones put it, which is what a hedge needs. With few samples the estimate is widened, by so much that one
-answer in a hundred takes longer whatever the number: :data:`WIDENING`.
+healthy ones put it, which is what a hedge needs. With few samples the estimate is widened, by so much that
+one answer in a hundred takes longer whatever their number (:data:`WIDENING`).
 Exact samples would cost a sort per decision; a t-digest more code for no better tail at these counts.
 """
 
@@ -26,7 +26,7 @@ SAMPLES_SURE: Final = 8
 """From so many that still count, a route's own spread replaces the prior one."""
 SIGMA_MIN: Final = 0.2
 WIDENING: Final = 4.0
-"""Over the number of samples, what a spread is widened by: two quantiles of so few may lie together by chance."""
+"""Over the number of samples, what a spread is widened by: quantiles of few may lie together by chance."""
 _REFRESH: Final = 8
 _RESCALE_AT: Final = 1e12
 BEYOND_MIN: Final = 1e-6
