@@ -15,7 +15,7 @@ from jurymast.domain.provider import Failure, FailureKind, ProviderName, Route, 
 from jurymast.domain.status import EmergencyMode, RouteState
 from jurymast.policy.detector import RouteHealth
 from jurymast.policy.failover import Failover, FailoverSettings
-from jurymast.policy.health import Record
+from jurymast.policy.record import Record
 from jurymast.policy.restart import Earlier
 from jurymast.policy.routing import Candidate, RouteSpec
 from jurymast.policy.walk import Send, Walk

@@ -275,7 +275,7 @@ def test_weak_failures_need_company() -> None:
 @pytest.mark.parametrize("per_minute", [1.0, 12_000.0])
 def test_probes_put_a_route_on_probation_only(per_minute: float) -> None:
     """After the probes have closed it, even one invalid answer opens a route again, for twice as long."""
-    health = RouteHealth(OPEN, 5.4, openings=2, next_probe_at=NOW)
+    health = RouteHealth(OPEN, 5.4, openings=1, next_probe_at=NOW)
     health = tick(health, NOW)
     for _ in range(SETTINGS.probes_to_close):
         assert health.state is HALF_OPEN
@@ -304,7 +304,7 @@ def test_probation_ends_after_five_answers() -> None:
 def test_a_relapse_waits_longer_until_the_past_is_forgotten() -> None:
     """Opened again with evidence left, a route waits twice as long; after a clean record it starts anew."""
     for answers, wait_secs in ((4, 30.0), (10, 15.0)):
-        health = observe(RouteHealth(OPEN, 5.4, openings=2), Sign.SUCCESS, NOW, SETTINGS)
+        health = observe(RouteHealth(OPEN, 5.4, openings=1), Sign.SUCCESS, NOW, SETTINGS)
         for _ in range(answers):
             health = observe(health, Sign.SUCCESS, NOW, SETTINGS)
         for _ in range(2):

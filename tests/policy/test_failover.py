@@ -23,9 +23,9 @@ from jurymast.policy.failover import (
     FailoverSettings,
 )
 from jurymast.policy.failures import TREATMENTS
-from jurymast.policy.health import FIRST_TOKEN_FACTOR
 from jurymast.policy.latency import Z90
 from jurymast.policy.limits import HEDGE_TOKENS
+from jurymast.policy.record import FIRST_TOKEN_FACTOR
 from jurymast.policy.routing import RouteOrder
 from jurymast.policy.walk import Cancel, Walk
 

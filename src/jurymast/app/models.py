@@ -17,7 +17,7 @@ from jurymast.domain.events import ModelNoticed, ModelsListed
 from jurymast.domain.provider import FailureKind, ModelInfo, ModelNotice, ProviderName, Route, Tier, role_of
 from jurymast.domain.status import RouteState
 from jurymast.intelligence.providers.local import AUTO
-from jurymast.policy.health import Record
+from jurymast.policy.record import Record
 from jurymast.policy.retirement import end_of, stage
 from jurymast.ports import Provider
 

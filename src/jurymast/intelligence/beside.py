@@ -12,8 +12,9 @@ from jurymast.intelligence.provider_manager import ProviderManager
 from jurymast.intelligence.purse import BudgetSpentError
 from jurymast.intelligence.run import Validate, Value
 from jurymast.policy.failover import Failover
-from jurymast.policy.health import Record, prompt_class
+from jurymast.policy.health import prompt_class
 from jurymast.policy.parsing import Rejected
+from jurymast.policy.record import Record
 from jurymast.ports import Clock
 
 

@@ -55,8 +55,9 @@ from jurymast.policy.demands import OVERRIDE_SECS_MAX
 from jurymast.policy.emergency import TABLE, ModeRules
 from jurymast.policy.facts import ActiveMoved
 from jurymast.policy.failover import Failover, FailoverSettings
-from jurymast.policy.health import Record, prompt_class
+from jurymast.policy.health import prompt_class
 from jurymast.policy.judges import Trading
+from jurymast.policy.record import Record
 from jurymast.policy.restart import NOTHING_EARLIER, Earlier
 from jurymast.policy.routing import RouteOrder
 from jurymast.ports import Clock
@@ -170,8 +171,7 @@ class FallbackManager:
             walk=walk, request=request, validate=validate, market=market, strategy=strategy, relay=relay,
         )  # fmt: skip
         await run.ended()
-        end = walk.ended
-        if end is None:  # pragma: no cover (a walk that stopped without an end would be a defect)
+        if (end := walk.ended) is None:  # pragma: no cover (a walk that stopped without an end is a defect)
             raise RuntimeError("a decision stopped without an end")
         self._means.ended(self._clock.monotonic(), answered=end.reason not in _UNANSWERED)
         attempts = tuple(walk.attempts)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from jurymast.domain.status import RouteReport, RouteState
 from jurymast.intelligence.provider_manager import RouteStats
-from jurymast.policy.health import Record
 from jurymast.policy.latency import Z50
+from jurymast.policy.record import Record
 
 
 def report_of(record: Record, stats: RouteStats, now: float) -> RouteReport:

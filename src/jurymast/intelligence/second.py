@@ -23,9 +23,9 @@ from jurymast.intelligence.fallback_manager import Emit, FallbackManager
 from jurymast.intelligence.prompts import forecast_request
 from jurymast.intelligence.weighing import Weighing
 from jurymast.policy.emergency import ModeRules
-from jurymast.policy.health import Record
 from jurymast.policy.parsing import ModelAbstained, Rejected, parse_forecast
 from jurymast.policy.quality import weight_of
+from jurymast.policy.record import Record
 from jurymast.policy.second import SecondSettings, worth, worth_negating
 from jurymast.ports import Clock
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from jurymast.domain.provider import ProviderName
 from jurymast.domain.status import RouteState
-from jurymast.policy.health import Record
+from jurymast.policy.record import Record
 from jurymast.policy.routing import RouteOrder, Skipped
 from jurymast.policy.walk import Walk
 

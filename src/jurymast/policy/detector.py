@@ -10,10 +10,11 @@ Rules
   - Open only reorders: routing still uses an open route when nothing better is left, and an answer
     there closes it at once.
   - An open route waits ``open_secs``, once more as long, for many outages last a minute, and then twice as
-    long each time (capped). It becomes half-open: probes off the decision path ask it, one after the other
-    while they are answered. As many answers in a row as prove it well (:mod:`jurymast.policy.illness`: the
-    sicker it was, the fewer), ``probes_to_close`` at least, put it on probation, suspect with evidence so
-    high that one bad answer opens it again: a probe is shallow and must not outvote real traffic.
+    long each time (capped); in a relapse twice as long at once. It becomes half-open: probes off the
+    decision path ask it, one after the other while they are answered. As many answers in a row as prove it
+    well (:mod:`jurymast.policy.illness`: the sicker it was, the fewer), ``probes_to_close`` at least, put
+    it on probation, suspect with evidence so high that one bad answer opens it again: a probe is shallow
+    and must not outvote real traffic.
   - Failures that time does not mend (key, credit, retired model) latch it: not used, probed slowly.
   - A rate limit is no sickness: it counts nothing and holds the route for as long as it was asked to
     wait. Of two such demands the longer holds. Nothing is sent to a held route while another can answer.
@@ -271,7 +272,9 @@ def _failed(
         if evidence < SUSPECT_AT:
             return worse
         return replace(worse, state=RouteState.SUSPECT, next_probe_at=now + settings.confirm_secs * jitter)
-    lengthen = health.state is not RouteState.OPEN or sign is Sign.PROBE_FAILED
+    lengthen = int(health.state is not RouteState.OPEN or sign is Sign.PROBE_FAILED)
+    if health.usable and health.openings:
+        lengthen = 2  # a relapse
     openings = min(health.openings + lengthen, DOUBLINGS_MAX)
     wait_secs = min(settings.open_secs * 2 ** max(0, openings - 2) * jitter, settings.open_secs_max)
     if health.state is RouteState.OPEN and sign is not Sign.PROBE_FAILED:

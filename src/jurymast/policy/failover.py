@@ -35,7 +35,7 @@ from jurymast.policy.deadline import FLOOR_SHARE, LAST_FACTOR, WorkSettings, att
 from jurymast.policy.detector import DetectorSettings
 from jurymast.policy.facts import ActiveMoved, Fact, ModeMoved, ShareMoved
 from jurymast.policy.failures import TREATMENTS, FailureScope
-from jurymast.policy.health import Dice, FleetHealth, Record, Sent
+from jurymast.policy.health import Dice, FleetHealth
 from jurymast.policy.judges import Thinking, Trading
 from jurymast.policy.ladder import Capacity, Ladder, LadderSettings
 from jurymast.policy.limits import (
@@ -46,6 +46,7 @@ from jurymast.policy.limits import (
     RETRY_TOKENS,
     Allowance,
 )
+from jurymast.policy.record import Record, Sent
 from jurymast.policy.restart import NOTHING_EARLIER, Earlier
 from jurymast.policy.routing import RouteOrder, RouteSpec
 from jurymast.policy.shadows import Shadows
@@ -380,7 +381,8 @@ class Failover:
         if timeout_secs is None:
             walk.skip(record.route, "no time left")
             return False
-        usual_secs = latency.q99_secs if record.health.state is RouteState.HEALTHY else latency.q95_secs
+        trusted = record.health.state is RouteState.HEALTHY and latency.known
+        usual_secs = latency.q99_secs if trusted else latency.q95_secs
         overdue_secs = min(max(usual_secs, work.hedge_secs_min), timeout_secs * HEDGE_SHARE_MAX)
         self._attempts += 1
         sent = walk.in_flight[self._attempts] = Sent(record, now, now + overdue_secs, latency, hedge)

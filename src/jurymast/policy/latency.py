@@ -78,6 +78,11 @@ class Latency:
             self._weights = [weight / self._increment for weight in self._weights]
             self._increment = 1.0
 
+    @property
+    def known(self) -> bool:
+        """Whether its own spread is known, and not only that of others."""
+        return self.effective >= SAMPLES_SURE
+
     def quantile(self, z: float) -> float:
         """Seconds within which an answer comes with the probability of the normal score ``z``."""
         return math.exp(self._log_median + z * self._sigma)
@@ -93,7 +98,7 @@ class Latency:
             return
         self.effective = sum(self._weights) / self._increment
         low, high = self._log_quantile(0.5), self._log_quantile(0.9)
-        least = self.prior_sigma if self.effective < SAMPLES_SURE else SIGMA_MIN
+        least = SIGMA_MIN if self.known else self.prior_sigma
         sigma = max((high - low) / Z90, least)
         self._log_median = low
         self._sigma = sigma * (1.0 + WIDENING / self.effective)

@@ -11,7 +11,8 @@ from typing import Final, Protocol
 
 from jurymast.domain.provider import Tier
 from jurymast.domain.status import RouteState
-from jurymast.policy.health import FleetHealth, Record
+from jurymast.policy.health import FleetHealth
+from jurymast.policy.record import Record
 
 PROVE_SECS: Final = 60.0
 """A suspect route without real questions gets one so soon."""

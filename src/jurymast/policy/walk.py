@@ -15,7 +15,7 @@ from jurymast.domain.decision import AbstainReason, Attempt
 from jurymast.domain.money import Micros
 from jurymast.domain.provider import Failure, Route, Usage
 from jurymast.domain.value import value
-from jurymast.policy.health import Record, Sent
+from jurymast.policy.record import Record, Sent
 
 
 @value

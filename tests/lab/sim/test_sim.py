@@ -20,7 +20,7 @@ from jurymast.lab.sim.scenario import Scenario
 from jurymast.policy import choosing, failover
 from jurymast.policy.facts import ModeMoved
 from jurymast.policy.failover import Failover
-from jurymast.policy.health import Record
+from jurymast.policy.record import Record
 from jurymast.policy.walk import Walk
 
 YEARS = 0.02

@@ -30,10 +30,11 @@ from jurymast.lab.sim.tally import VIOLATIONS_MAX, Violation
 from jurymast.policy.detector import DOUBLINGS_MAX, EVIDENCE_MAX, DetectorSettings
 from jurymast.policy.facts import ModeMoved, RouteMoved
 from jurymast.policy.failover import Failover
-from jurymast.policy.health import HOLD_SECS_MAX, JITTER, Record
+from jurymast.policy.health import HOLD_SECS_MAX, JITTER
 from jurymast.policy.ladder import turns
 from jurymast.policy.ledger import Account
 from jurymast.policy.limits import HEDGE_EARNED, HEDGE_TOKENS, RETRY_EARNED, RETRY_FLOOR, RETRY_TOKENS
+from jurymast.policy.record import Record
 
 PROBES_PER_ROUTE: Final = 8
 """A minute: the shortest waits between probes of a sick route, and two in a row of one that comes back."""

@@ -30,8 +30,8 @@ from jurymast.policy.detector import revive
 from jurymast.policy.emergency import TABLE
 from jurymast.policy.facts import ActiveMoved, ModeMoved, RouteMoved
 from jurymast.policy.failover import Failover, FailoverSettings
-from jurymast.policy.health import Record
 from jurymast.policy.ladder import calm
+from jurymast.policy.record import Record
 from jurymast.policy.restart import NOTHING_EARLIER, Earlier
 from jurymast.policy.walk import Send
 
