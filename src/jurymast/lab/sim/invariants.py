@@ -117,8 +117,9 @@ class Rules:
         retries = RETRY_TOKENS - RETRY_FLOOR + RETRY_EARNED * minute.sends + 1.0
         if minute.hedges > hedges or minute.retries > retries:
             self.breach("work", now, f"{minute.hedges} hedges, {minute.retries} retries within a minute")
-        if minute.probes > PROBES_PER_ROUTE * routes:
-            self.breach("work", now, f"{minute.probes} probes of {routes} routes within a minute")
+        secs = max(60.0, now - minute.began_at)  # it is closed by the first decision after it
+        if minute.probes > PROBES_PER_ROUTE * routes * secs / 60.0:
+            self.breach("work", now, f"{minute.probes} probes of {routes} routes within {secs:.0f} s")
 
     # Sends and money
 
