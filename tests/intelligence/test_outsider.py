@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -37,6 +38,8 @@ REFUSALS = (
     "refused",
 )
 REACHED_MAX = 15
+UNHURRIED = replace(BRISK, work=replace(BRISK.work, attempt_secs_max=4.0))
+"""For a hundred questions at once: a busy machine is no sick provider."""
 
 
 def good(answer: Decision | Abstain, name: ProviderName) -> bool:
@@ -66,7 +69,7 @@ class TestDeadPrimary:
     async def test_of_two_hundred_questions_fifteen_reach_it(self, fault: str) -> None:
         """Ten callers at once, whatever ails the first: every question is answered in full by the second."""
         hangs = fault in SILENCES
-        async with scene(XAI, OPENAI, live=hangs, settings=BRISK if hangs else FallbackSettings()) as lab:
+        async with scene(XAI, OPENAI, live=hangs, settings=UNHURRIED if hangs else FallbackSettings()) as lab:
             await lab.ask_at_once(20, workers=2)
             before = lab[XAI].questions
             await break_down(lab, XAI, fault)
@@ -90,10 +93,10 @@ class TestDeadPrimary:
         assert len(probes) <= 8
 
     @pytest.mark.parametrize("before", [0, 20], ids=["unknown", "known"])
-    @pytest.mark.parametrize("fault", SILENCES)
+    @pytest.mark.parametrize("fault", ["silent", "drip"])
     async def test_silence_costs_eight_sends_at_any_pace(self, fault: str, before: int) -> None:
         """Fifty questions a second, and nobody waits for another's answer, be the silent one known or not."""
-        async with scene(XAI, OPENAI, live=True) as lab:
+        async with scene(XAI, OPENAI, live=True, settings=UNHURRIED) as lab:
             await lab.ask_at_once(before, workers=1)
             lab[XAI].fault = fault
             asked = []
