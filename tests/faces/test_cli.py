@@ -66,6 +66,7 @@ class TestDemo:
             "conservative -> cached",
             "cached -> minimal",
         ]
+        assert first["decisions_by_rung"]["cached"] > 0
         assert first["final_mode"] == "normal"
         assert first["failovers"][-1].endswith("-> xai/grok-4.3")
         assert {"pnl_usd", "brier", "brier_market"} <= first.keys()

@@ -198,7 +198,7 @@ def demo_config(directory: Path, seed: int, pace_secs: float) -> Config:
     config = staged(
         directory,
         seed,
-        speed=120.0,
+        speed=60.0,  # opinions count for two hours: four cycles, and those of before are to be seen in use
         failover=FailoverSection(probe_idle_secs=120.0, hedge_secs_min=1.5),
         latency_scale=0.01 if pace_secs == 0 else 0.05,
     )

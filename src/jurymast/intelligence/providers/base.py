@@ -231,6 +231,10 @@ class BaseProvider:
         if self._own_transport is not None:
             await self._own_transport.close()
 
+    async def _model_id(self, model: str, deadline: float) -> str:  # noqa: ARG002 (the local server is asked)
+        """The id to send for a configured model."""
+        return model
+
     async def _ask(
         self,
         request: AIRequest,
@@ -241,6 +245,7 @@ class BaseProvider:
         tap: Tap | None,
     ) -> AIResponse | Failure:
         deadline, time = started + timeout_secs, asyncio.get_running_loop().time
+        model = await self._model_id(model, deadline)
         verbatim = request.verbatim is not None
         streamed = self.config.stream if request.verbatim is None else request.verbatim.stream
         try:

@@ -57,27 +57,15 @@ class LocalProvider(BaseProvider):
     def calculate_cost(self, usage: Usage, model: str) -> Micros:  # noqa: ARG002 (free whatever it is)
         return 0
 
-    async def _ask(
-        self,
-        request: AIRequest,
-        model: str,
-        started: float,
-        timeout_secs: float,
-        first_token_secs: float | None,
-        tap: Tap | None,
-    ) -> AIResponse | Failure:
-        if model == AUTO:
-            model = await self._first_listed(started + timeout_secs)
-        return await super()._ask(request, model, started, timeout_secs, first_token_secs, tap)
-
-    async def _first_listed(self, deadline: float) -> str:
-        """The model that stands first in the server's own list."""
+    async def _model_id(self, model: str, deadline: float) -> str:
+        if model != AUTO:
+            return model
         if self._listed_model is None:
             listed = await self.list_models(deadline - asyncio.get_running_loop().time())
             if not listed:
                 failure = Failure(
                     FailureKind.MODEL_GONE, "the server lists no model; load one", Billing.NOT_SENT
                 )
-                raise self._failed(AUTO, failure)
+                raise self._failed(model, failure)
             self._listed_model = listed[0].model
         return self._listed_model

@@ -60,7 +60,6 @@ class Minute:
     sends: int = 0
     hedges: int = 0
     retries: int = 0
-    probes: int = 0
     openings: int = 0
 
 
@@ -75,6 +74,8 @@ class Rules:
     violations: list[Violation] = field(default_factory=list)
     minute: Minute = field(default_factory=Minute)
     hour: Minute = field(default_factory=Minute)
+    probed: deque[float] = field(default_factory=deque)
+    """When routes were probed in the last minute."""
     states: dict[Route, RouteState] = field(default_factory=dict)
     mode: EmergencyMode = EmergencyMode.NORMAL
     mode_changes: deque[tuple[float, EmergencyMode, EmergencyMode]] = field(
@@ -99,7 +100,7 @@ class Rules:
     def work_done(self, now: float, routes: int) -> None:
         """Close the minute, and the hour, that are over."""
         minute, hour = self.minute, self.hour
-        self._check_minute(minute, now, routes)
+        self._check_minute(minute, now)
         hour.decisions += minute.decisions
         hour.sends += minute.sends
         hour.openings += minute.openings
@@ -112,14 +113,19 @@ class Rules:
                 self.breach("work", now, f"{hour.sends} sends for {hour.decisions} decisions in an hour")
             self.hour = Minute(now)
 
-    def _check_minute(self, minute: Minute, now: float, routes: int) -> None:
+    def probe(self, now: float, routes: int) -> None:
+        """A probe leaves: of any sixty seconds, not of a minute that ends with the next decision."""
+        self.probed.append(now)
+        while self.probed[0] <= now - 60.0:
+            self.probed.popleft()
+        if len(self.probed) > PROBES_PER_ROUTE * routes:
+            self.breach("work", now, f"{len(self.probed)} probes of {routes} routes within a minute")
+
+    def _check_minute(self, minute: Minute, now: float) -> None:
         hedges = HEDGE_TOKENS + HEDGE_EARNED * minute.decisions + 1.0
         retries = RETRY_TOKENS - RETRY_FLOOR + RETRY_EARNED * minute.sends + 1.0
         if minute.hedges > hedges or minute.retries > retries:
             self.breach("work", now, f"{minute.hedges} hedges, {minute.retries} retries within a minute")
-        secs = max(60.0, now - minute.began_at)  # it is closed by the first decision after it
-        if minute.probes > PROBES_PER_ROUTE * routes * secs / 60.0:
-            self.breach("work", now, f"{minute.probes} probes of {routes} routes within {secs:.0f} s")
 
     # Sends and money
 

@@ -325,7 +325,7 @@ class Shell(Marks):
             self.rules.breach("sends", now, f"probes {route}, which is isolated")
         self._probing.add(place.index)
         part.probes += 1
-        self.rules.minute.probes += 1
+        self.rules.probe(now, len(self.world.places))
         outcome = self.world.probe(place, now, core.probe_timeout(route))
         self.at(now + outcome.secs, lambda at: self._probed(core, place, outcome, part, at))
 
